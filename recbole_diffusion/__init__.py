@@ -1,0 +1,3 @@
+"""Diffusion recommenders for RecBole."""
+
+__version__ = "0.1.0"

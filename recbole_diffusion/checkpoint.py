@@ -1,0 +1,187 @@
+"""Checkpoints of tensors and plain values: written atomically, read without running code.
+
+``last`` is written after every epoch and holds all a run needs to go on; ``best`` is the model with
+the best validation score. Both are read with ``weights_only=True``.
+"""
+
+import hashlib
+import json
+import os
+import random
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import sparse
+
+FORMAT = 1
+# Settings that do not change what is trained: a run may be resumed with others.
+NOT_PART_OF_A_RUN = {
+    "epochs", "stopping_step", "max_train_seconds", "resume", "result_file", "show_progress",
+    "state", "checkpoint_dir", "data_path", "gpu_id", "use_gpu", "device", "log_wandb",
+    "config_files", "eval_users_per_batch", "eval_batch_size", "prepare_hint", "topk", "metrics",
+}  # fmt: skip
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used here; the message says why."""
+
+
+def encode(value):
+    """Turns arrays, sparse matrices and numpy scalars into tensors and plain values.
+
+    Raises:
+        CheckpointError: for a value that is neither (it would need a pickle).
+    """
+    if value is None or isinstance(value, (bool, int, float, str, torch.Tensor)):
+        return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return {"__array__": torch.from_numpy(np.ascontiguousarray(value))}
+    if sparse.issparse(value):
+        matrix = value.tocsr()
+        parts = [np.asarray(part) for part in (matrix.data, matrix.indices, matrix.indptr)]
+        parts = [torch.from_numpy(part) for part in parts]
+        return {"__sparse__": parts, "shape": list(map(int, matrix.shape))}
+    if isinstance(value, dict):
+        return {key: encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(encode(item) for item in value)
+    raise CheckpointError(f"a {type(value).__name__} cannot be stored in a checkpoint")
+
+
+def decode(value):
+    """The inverse of `encode`."""
+    if isinstance(value, dict):
+        if "__array__" in value:
+            return value["__array__"].numpy()
+        if "__sparse__" in value:
+            data, indices, indptr = (part.numpy() for part in value["__sparse__"])
+            return sparse.csr_matrix((data, indices, indptr), shape=tuple(value["shape"]))
+        return {key: decode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(decode(item) for item in value)
+    return value
+
+
+def save(path, state):
+    """Writes a checkpoint beside ``path`` and renames it: a kill leaves the old or the new file.
+
+    Args:
+        path (str or Path): the file to write.
+        state (dict): what to store.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".writing")
+    with open(beside, "wb") as file:
+        torch.save(encode({"format": FORMAT, **state}), file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def load(path, device="cpu"):
+    """Reads a checkpoint without running code from it.
+
+    Args:
+        path (str or Path): the file.
+        device (str or torch.device): where tensors go.
+
+    Returns:
+        dict: what `save` was given.
+
+    Raises:
+        CheckpointError: if the file is missing, holds code, or is none of ours.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of tensors and plain values (RecBole's own checkpoints "
+            f"are pickles and are not read): {str(error).splitlines()[0]}"
+        ) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}")
+    return decode(state)
+
+
+def tokens(dataset):
+    """The tokens of users and items in the order of their ids, one text each."""
+    return {
+        field: "\n".join(map(str, dataset.field2id_token[field]))
+        for field in (dataset.uid_field, dataset.iid_field)
+    }
+
+
+def fingerprint(named_tokens):
+    """A short hash of the tokens: two data sets with the same one have the same ids."""
+    text = "\0".join(named_tokens[field] for field in sorted(named_tokens))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_data(state, dataset, path):
+    """Refuses a checkpoint that was trained on other users or items.
+
+    Raises:
+        CheckpointError: with both fingerprints.
+    """
+    here = fingerprint(tokens(dataset))
+    if state["fingerprint"] != here:
+        raise CheckpointError(
+            f"{path} was trained on other data: its users and items have the fingerprint "
+            f"{state['fingerprint']}, those of '{dataset.dataset_name}' here have {here}"
+        )
+
+
+def config_text(config):
+    """The configuration as JSON text; what is no plain value is written as text."""
+    return json.dumps(config.final_config_dict, default=str, sort_keys=True)
+
+
+def run_name(config):
+    """Model, data set and a hash of the settings that decide what is trained."""
+    settings = json.loads(config_text(config))
+    kept = {key: value for key, value in settings.items() if key not in NOT_PART_OF_A_RUN}
+    digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]
+    return f"{config['model']}-{config['dataset']}-{digest}"
+
+
+def random_states():
+    """All global random states, as plain values."""
+    return {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_states(states):
+    """Puts back what `random_states` took."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"].cpu())
+    if states["cuda"]:
+        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+
+
+@contextmanager
+def own_randomness(seed):
+    """Runs a block with all generators seeded, and puts them back afterwards.
+
+    Args:
+        seed (int): seed of the block.
+    """
+    states = random_states()
+    try:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        yield
+    finally:
+        set_random_states(states)

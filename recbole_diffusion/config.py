@@ -1,0 +1,271 @@
+"""The configuration of a run: where settings come from, and which keys exist.
+
+Order, later wins: RecBole's defaults and ``properties/overall.yaml``, ``model/<Model>.yaml``,
+``dataset/<dataset>.yaml``, ``model/<Model>@<dataset>.yaml``, the user's files, dictionary and
+command line. A key that nothing reads is an error.
+"""
+
+import difflib
+import inspect
+import re
+from functools import lru_cache
+from logging import getLogger
+from pathlib import Path
+
+import recbole
+import yaml
+from recbole.config import Config as HostConfig
+from recbole.utils import ModelType
+
+from recbole_diffusion import registry
+from recbole_diffusion.paths import properties_dir
+
+# Read by RecBole without standing in any of its lists or YAMLs.
+HOST_KEYS = {
+    "model", "dataset", "config_files", "encoding", "tail_ratio", "wandb_project", "worker",
+    "shuffle", "require_pow", "enable_amp", "enable_scaler", "transform", "numerical_features",
+    "single_spec", "local_rank", "nproc", "world_size", "ip", "port", "offset", "eval_type",
+    "user_inter_num_interval", "item_inter_num_interval", "entity_kg_num_interval",
+    "relation_kg_num_interval", "kg_reverse_r", "alias_of_entity_id", "discretization",
+    "benchmark_filename", "SOURCE_ID_FIELD", "TARGET_ID_FIELD", "MODEL_TYPE", "data_name",
+}  # fmt: skip
+
+# Pickled files that loading would execute; see README "Coming from RecBole".
+PICKLED = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+
+# Host models seen to give the same loss and scores on batches cropped to their longest history.
+CROPPABLE = {
+    "SASRec", "GRU4Rec", "BERT4Rec", "NARM", "STAMP", "SRGNN", "GCSAN", "CORE", "FPMC", "TransRec",
+}  # fmt: skip
+
+_KEY = re.compile(r"""config(?:\.get\(|\[)\s*["'](\w+)["']""")
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only, with 1e-3 read as a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?"
+        r"|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
+        r"|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$|^[-+]\.(?:inf|Inf|INF)$"
+    ),
+    list("-+0123456789."),
+)
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, contradictory or out of range; the message says which."""
+
+
+def read_yaml(path):
+    """Reads one YAML file of settings.
+
+    Args:
+        path (str or Path): the file.
+
+    Returns:
+        dict: its settings, empty for an empty file.
+
+    Raises:
+        ConfigError: if the file is missing, is no YAML or holds no mapping.
+    """
+    try:
+        settings = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise ConfigError(f"cannot read the config file {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if settings is not None and not isinstance(settings, dict):
+        raise ConfigError(f"{path} holds a {type(settings).__name__}, not `key: value` lines")
+    return settings or {}
+
+
+def parse_value(text):
+    """A command-line value as YAML reads it; text that is no YAML stays text.
+
+    Nothing is evaluated: ``os.system`` is a string.
+    """
+    if text in ("None", "none"):
+        return None
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        return text
+
+
+class Config(HostConfig):
+    """RecBole's Config with our models, safe values, a stated order and strict keys.
+
+    Args:
+        model (str or type): model name (see `registry.resolve`) or class.
+        dataset (str): data set name.
+        config_file_list (list of str): YAML files of settings.
+        config_dict (dict): settings; strings are read as YAML values.
+
+    Raises:
+        ConfigError: on an unknown key, with the nearest known one.
+        ValueError: on an unknown model.
+    """
+
+    def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None):
+        super().__init__(model, dataset, config_file_list, config_dict)
+        self._check_keys()
+        self._check_values()
+
+    # ---------------------------------------------------------------- sources
+    def _load_cmd_line(self):
+        return {}  # the command line is parsed once, by cli.py
+
+    def _load_config_files(self, file_list):
+        settings = {}
+        for file in file_list or []:
+            settings.update(read_yaml(file))
+        return settings
+
+    def _convert_config_dict(self, config_dict):
+        return {
+            key: parse_value(value) if isinstance(value, str) else value
+            for key, value in config_dict.items()
+        }
+
+    def _get_model_and_dataset(self, model, dataset):
+        model = model if model is not None else self.external_config_dict.get("model")
+        dataset = dataset if dataset is not None else self.external_config_dict.get("dataset")
+        for name, value in (("model", model), ("dataset", dataset)):
+            if value is None:
+                raise ConfigError(f"no {name} given: set --{name}=... or `{name}:` in a file")
+        if isinstance(model, str):
+            name, model_class = registry.resolve(model)
+        else:
+            name, model_class = model.__name__, model
+        return name, model_class, str(dataset)
+
+    def _load_internal_config_dict(self, model, model_class, dataset):
+        ours = registry.is_ours(model_class)
+        # A name the host does not have keeps its YAML for a model of the same name out of ours.
+        super()._load_internal_config_dict("" if ours else model, model_class, dataset)
+        folder = properties_dir()
+        overall = read_yaml(folder / "overall.yaml")
+        if self.internal_config_dict["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+            overall.pop("eval_args", None)
+        self.internal_config_dict.update(overall)
+        for file in (
+            f"model/{model}.yaml",
+            f"dataset/{dataset}.yaml",
+            f"model/{model}@{dataset}.yaml",
+        ):
+            if (folder / file).is_file():
+                self.internal_config_dict.update(read_yaml(folder / file))
+
+    def _get_final_config_dict(self):
+        settings = super()._get_final_config_dict()
+        external = self.external_config_dict
+        if settings.get("loss_type") == "CE" and "train_neg_sample_args" not in external:
+            # RecBole's own defaults make cross-entropy models refuse to start.
+            if settings["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+                settings["train_neg_sample_args"] = None
+        settings["behavior_input"] = bool(getattr(self.model_class, "behavior_input", False))
+        if settings["crop_history"] is None:
+            settings["crop_history"] = (
+                registry.is_ours(self.model_class) or self.model in CROPPABLE
+            )
+        return settings
+
+    # ---------------------------------------------------------------- checks
+    def _known_keys(self):
+        keys = {key for group in self.parameters.values() for key in group} | HOST_KEYS
+        keys |= set(read_yaml(properties_dir() / "overall.yaml"))
+        keys |= _host_yaml_keys("overall.yaml", "dataset/sample.yaml", "quick_start_config/*.yaml")
+        for file in properties_dir().glob("dataset/*.yaml"):
+            keys |= set(read_yaml(file))
+        return keys | _model_keys(self.model, self.model_class)
+
+    def _check_keys(self):
+        known = self._known_keys()
+        unknown = [key for key in self.external_config_dict if key not in known]
+        if not unknown:
+            return
+        owners = _owners_of_keys()
+        for key in unknown:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+            if key in owners and key not in near:
+                getLogger().warning(
+                    f"'{key}' is a key of {', '.join(sorted(owners[key])[:3])}; "
+                    f"{self.model} does not read it"
+                )
+                continue
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise ConfigError(f"unknown setting '{key}' for {self.model}{hint}")
+
+    def _check_values(self):
+        for key in PICKLED:
+            if self.external_config_dict.get(key):
+                raise ConfigError(
+                    f"{key} is not supported: RecBole pickles whole objects there, and loading a "
+                    "pickle runs whatever code it holds. Keep the atomic files and the "
+                    "configuration instead; loading them takes seconds"
+                )
+        choices = {
+            "train_rows": ("all", "last"),
+            "train_behaviors": ("all", "target"),
+            "candidates": ("all", "trained"),
+            "mask_history": (None, True, False),
+        }
+        for key, allowed in choices.items():
+            if self[key] not in allowed:
+                raise ConfigError(f"{key} is '{self[key]}', not one of {list(allowed)}")
+        for key in ("epochs", "train_batch_size", "eval_users_per_batch", "MAX_ITEM_LIST_LENGTH"):
+            if not isinstance(self[key], int) or self[key] < 1:
+                raise ConfigError(f"{key} is {self[key]!r}, it must be a whole number above 0")
+        if self["behavior_from"] is not None and self["BEHAVIOR_FIELD"] is None:
+            raise ConfigError("behavior_from is set but BEHAVIOR_FIELD, its name, is not")
+        metric, _, k = str(self["valid_metric"]).partition("@")
+        metrics = [m.lower() for m in self["metrics"]]
+        if metric.lower() not in metrics or (k and int(k) not in self["topk"]):
+            raise ConfigError(
+                f"valid_metric {self['valid_metric']} is not among metrics {self['metrics']} at "
+                f"topk {self['topk']}"
+            )
+
+
+def _source_keys(cls):
+    """Keys that a class and its bases read, from their source."""
+    keys = set()
+    for base in inspect.getmro(cls):
+        if base.__module__.startswith(("torch", "builtins")):
+            continue
+        try:
+            keys |= set(_KEY.findall(inspect.getsource(base)))
+        except (OSError, TypeError):
+            continue
+    return keys
+
+
+def _host_yaml_keys(*patterns):
+    folder = Path(recbole.__file__).parent / "properties"
+    return {key for p in patterns for file in folder.glob(p) for key in read_yaml(file)}
+
+
+def _model_keys(model, model_class):
+    keys = _source_keys(model_class)
+    for file in properties_dir().glob(f"model/{model}*.yaml"):
+        if file.stem.partition("@")[0] == model:
+            keys |= set(read_yaml(file))
+    if not registry.is_ours(model_class):
+        keys |= _host_yaml_keys(f"model/{model}.yaml")
+    return keys
+
+
+@lru_cache(maxsize=1)
+def _owners_of_keys():
+    """Which models have a key, from every model's YAML."""
+    owners = {}
+    folders = (properties_dir(), Path(recbole.__file__).parent / "properties")
+    for folder in folders:
+        for file in folder.glob("model/*.yaml"):
+            for key in read_yaml(file):
+                owners.setdefault(key, set()).add(file.stem.partition("@")[0])
+    return owners

@@ -1,0 +1,1 @@
+"""Data sets and loaders: behaviours, splits, lazy windows, length buckets."""

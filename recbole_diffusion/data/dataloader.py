@@ -1,0 +1,136 @@
+"""Loaders: training batches of similar lengths, and full ranking with one masking rule."""
+
+import torch
+from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
+from recbole.data.utils import create_samplers, get_dataloader
+
+from recbole_diffusion.data.dataset import POSITION, DataError, LazySequentialDataset
+
+POOL_BATCHES = 50  # batches that are sorted by length together
+
+
+class BucketTrainDataLoader(TrainDataLoader):
+    """RecBole's training loader with batches of similar history lengths.
+
+    Each epoch draws a new order, cuts it into pools of 50 batches, sorts every pool by length and
+    shuffles its batches: cropped batches are then short, while which rows meet stays random. With
+    ``length_buckets: False`` it is RecBole's plain shuffle.
+
+    Args:
+        config (Config): keys ``train_batch_size``, ``length_buckets``.
+        dataset (LazySequentialDataset): the training data.
+        sampler (AbstractSampler): negative sampler, or None.
+        shuffle (bool): whether the rows are shuffled each epoch.
+    """
+
+    def __init__(self, config, dataset, sampler, shuffle=False):
+        self.order = None
+        self.bucketed = shuffle and config["length_buckets"] and config["single_spec"]
+        super().__init__(config, dataset, sampler, shuffle=shuffle and not self.bucketed)
+        self.shuffle = shuffle
+
+    def __iter__(self):
+        if self.bucketed:
+            self.order = bucket_order(self._dataset.lengths(), self.step, self.generator)
+        return super().__iter__()
+
+    def collate_fn(self, index):
+        return super().collate_fn(self.order[index] if self.bucketed else index)
+
+
+def bucket_order(lengths, batch_size, generator):
+    """Draws an order of rows in which batches hold rows of similar length.
+
+    Args:
+        lengths (torch.Tensor): history length of each row, shape: [n_rows].
+        batch_size (int): rows a batch; consecutive rows of the result form a batch.
+        generator (torch.Generator): source of the shuffle.
+
+    Returns:
+        torch.Tensor: a permutation of the rows, shape: [n_rows]. The last, incomplete batch is
+        drawn from all lengths.
+    """
+    order = torch.randperm(len(lengths), generator=generator)
+    whole = len(order) - len(order) % batch_size
+    pools = []
+    for pool in order[:whole].split(POOL_BATCHES * batch_size):
+        batches = pool[torch.argsort(lengths[pool], stable=True)].view(-1, batch_size)
+        pools.append(batches[torch.randperm(len(batches), generator=generator)].flatten())
+    return torch.cat([*pools, order[whole:]])
+
+
+class FullRankDataLoader(FullSortEvalDataLoader):
+    """RecBole's full-ranking loader with ``eval_users_per_batch`` and ``mask_history``.
+
+    ``mask_history``: True bars what the user had before from the ranking, False does not, None is
+    RecBole's habit (general models mask, sequential ones do not). A positive that was seen before
+    stays a candidate.
+    """
+
+    def __init__(self, config, dataset, sampler, shuffle=False):
+        super().__init__(config, dataset, sampler, shuffle=shuffle)
+        mask = config["mask_history"]
+        self.mask_history = (not self.is_sequential) if mask is None else mask
+
+    def _init_batch_size_and_step(self):
+        users = self.config["eval_users_per_batch"]
+        self.step = users
+        self.set_batch_size(users if self.is_sequential else users * self._dataset.item_num)
+
+    def collate_fn(self, index):
+        rows, history, positive_u, positive_i = super().collate_fn(index)
+        if not self.mask_history:
+            history = None
+        elif self.is_sequential:
+            history = self._seen_before(index, positive_i)
+        return rows, history, positive_u, positive_i
+
+    def _seen_before(self, index, positive):
+        """Row and item of everything before each row, its positive left out: two vectors."""
+        data = self._dataset
+        rows = data.inter_feat[index]
+        first = data.start[rows[self.uid_field]]
+        count = rows[POSITION]
+        row = torch.repeat_interleave(torch.arange(len(count)), count)
+        offset = torch.arange(len(row)) - torch.repeat_interleave(count.cumsum(0) - count, count)
+        item = data.store[self.iid_field][first[row] + offset]
+        keep = item != positive[row]
+        return row[keep], item[keep]
+
+
+def prepare_data(config, dataset):
+    """Splits a data set and makes the three loaders.
+
+    Args:
+        config (Config): the run's configuration.
+        dataset (recbole.data.dataset.Dataset): the loaded data set.
+
+    Returns:
+        tuple: loaders for train, valid and test.
+
+    Raises:
+        DataError: if nothing is left to train on or to test on.
+    """
+    parts = dataset.build()
+    for name, part in zip(("training", "validation", "test"), parts):
+        if len(part) == 0 and name != "validation":
+            raise DataError(
+                f"the split leaves no {name} rows: a user needs two interactions"
+                + (
+                    " of the target behaviour for a test row and three for a validation row"
+                    if config["BEHAVIOR_FIELD"]
+                    else ""
+                )
+                + f"; eval_args is {config['eval_args']}"
+            )
+    samplers = create_samplers(config, dataset, parts)
+    loaders = []
+    for phase, part, sampler in zip(("train", "valid", "test"), parts, samplers):
+        loader = get_dataloader(config, phase)
+        if loader is TrainDataLoader and isinstance(part, LazySequentialDataset):
+            loader = BucketTrainDataLoader
+        elif loader is FullSortEvalDataLoader:
+            loader = FullRankDataLoader
+        shuffle = config["shuffle"] if phase == "train" else False
+        loaders.append(loader(config, part, sampler, shuffle=shuffle) if len(part) else None)
+    return tuple(loaders)

@@ -1,0 +1,1 @@
+"""The mathematics of diffusion: torch and numpy only, nothing of RecBole."""

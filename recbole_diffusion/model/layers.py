@@ -1,0 +1,260 @@
+"""Parts that networks are built of.
+
+Letters: B batch size, L positions, D hidden size, H heads, d = D / H size of a head.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def sinusoid(t, dim, gaps, sin_first=False):
+    """The sinusoidal embedding of a number, frequencies 10000^(-i / gaps) for i = 0..dim // 2 - 1.
+
+    Three forms are in use: ``gaps`` dim/2 (ICDDT, DiffRec) or dim/2 - 1 with ``sin_first``
+    (DreamRec). They are fed t - 1, as the published networks number levels from 0.
+
+    Args:
+        t (torch.Tensor): numbers, shape: [B].
+        dim (int): size of the embedding; if odd, the last column is 0.
+        gaps (float): number of steps from frequency 1 to 1/10000.
+        sin_first (bool): the sines before the cosines.
+
+    Returns:
+        torch.Tensor: shape: [B, dim].
+    """
+    i = torch.arange(dim // 2, dtype=torch.float32, device=t.device)
+    angle = t[:, None].float() * torch.exp(-math.log(10000) * i / gaps)  # [B, dim // 2]
+    parts = [angle.sin(), angle.cos()] if sin_first else [angle.cos(), angle.sin()]
+    return F.pad(torch.cat(parts, dim=-1), (0, dim % 2))
+
+
+def lambda_init(layer):
+    """Where lambda of differential attention starts: 0.8 - 0.6 exp(-0.3 (layer - 1)).
+
+    Args:
+        layer (int): number of the layer, from 1.
+
+    Returns:
+        float: 0.2 in the first layer, towards 0.8 in the last.
+    """
+    return 0.8 - 0.6 * math.exp(-0.3 * (layer - 1))
+
+
+def dropout(x, p, training):
+    """``F.dropout``, in less than half the time on a CPU.
+
+    Args:
+        x (torch.Tensor): shape: [...].
+        p (float): probability of a zero.
+        training (bool): otherwise x comes back as it is.
+
+    Returns:
+        torch.Tensor: shape: [...].
+    """
+    if not training or p == 0:
+        return x
+    return x * torch.rand_like(x).ge_(p).div_(1 - p)
+
+
+class Dropout(nn.Dropout):
+    """``nn.Dropout`` by ``dropout``."""
+
+    def forward(self, x):
+        """As the host's; shape of x and result: [...]."""
+        return dropout(x, self.p, self.training)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """``full_cross_entropy``: the gradients are made along with the loss, a slice at a time."""
+
+    @staticmethod
+    def forward(ctx, x, weight, target, slice_size):
+        grad_x, grad_weight = torch.empty_like(x), torch.zeros_like(weight)
+        total = x.new_zeros(())
+        for rows in torch.arange(len(x), device=x.device).split(slice_size):
+            part, index = x[rows], target[rows, None]
+            score = part @ weight.T  # [slice, n_items]
+            score[:, 0] = -math.inf
+            highest = score.amax(dim=1, keepdim=True)
+            hit = score.gather(1, index)
+            mass = score.sub_(highest).exp_().sum(dim=1, keepdim=True)
+            total += (mass.log() + highest - hit).sum()
+            # from here on the gradient: probabilities, less 1 at the target
+            score.div_(mass).scatter_add_(1, index, -torch.ones_like(hit))
+            grad_weight.addmm_(score.T, part)
+            grad_x[rows] = score @ weight
+        ctx.save_for_backward(grad_x.div_(len(x)), grad_weight.div_(len(x)))
+        return total / len(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        grad_x, grad_weight = ctx.saved_tensors
+        return grad * grad_x, grad * grad_weight, None, None
+
+
+def full_cross_entropy(x, weight, target):
+    """Cross-entropy of the scores ``x weight^T`` over all items but the padding, item 0.
+
+    Equal to ``F.cross_entropy`` over the columns from 1, in 60% of its time on a CPU: the scores
+    of all rows are never held at once, so a slice is still in the cache when it is needed again.
+
+    Args:
+        x (torch.Tensor): shape: [B, D].
+        weight (torch.Tensor): the item table, shape: [n_items, D].
+        target (torch.Tensor): target items, none of them 0, shape: [B].
+
+    Returns:
+        torch.Tensor: mean over the batch, shape: [].
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return _CrossEntropy.apply(x.float(), weight, target, 128)
+
+
+class DifferentialAttention(nn.Module):
+    r"""The difference of two attention maps, which cancels what both see.
+
+    ``A = softmax(Q1 K1^T / sqrt d) - lambda softmax(Q2 K2^T / sqrt d)`` per head, with
+    ``lambda = exp(lq1 . lk1) - exp(lq2 . lk2) + lambda_init(layer)``; ``A V`` goes through a
+    LayerNorm a head, times ``1 - lambda_init(layer)``, and one Linear.
+
+    Sources: Ye et al., "Differential Transformer", arXiv 2410.05258, equations 1 to 3, as ICDDT
+    uses it (LayerNorm for the head norm, biases everywhere).
+
+    Q1 and Q2 are one Linear; K1, K2 and V another. Queries are projected apart from ``attend``, so
+    that those that do not change over a walk are projected once.
+    """
+
+    def __init__(self, hidden_size, n_heads, layer, dropout_prob, eps):
+        """Build the projections.
+
+        Args:
+            hidden_size (int): D.
+            n_heads (int): H.
+            layer (int): number of the layer, from 1.
+            dropout_prob (float): for the attention map.
+            eps (float): of the LayerNorm a head.
+
+        Raises:
+            ValueError: if the heads do not divide the hidden size.
+        """
+        super().__init__()
+        if hidden_size % n_heads:
+            raise ValueError(
+                f"hidden_size {hidden_size} cannot be divided among n_heads {n_heads}; "
+                f"it must be a multiple"
+            )
+        self.n_heads = n_heads
+        self.head_size = hidden_size // n_heads
+        self.lambda_init = lambda_init(layer)
+        self.query = nn.Linear(hidden_size, 2 * hidden_size)
+        self.key_value = nn.Linear(hidden_size, 4 * hidden_size)
+        # lq1, lq2 and lk1, lk2
+        self.lambda_q = nn.Parameter(torch.empty(2, n_heads, self.head_size))
+        self.lambda_k = nn.Parameter(torch.empty(2, n_heads, self.head_size))
+        self.norm = nn.LayerNorm(2 * self.head_size, eps=eps)
+        self.output = nn.Linear(2 * hidden_size, hidden_size)
+        self.dropout = Dropout(dropout_prob)
+        nn.init.normal_(self.lambda_q, std=0.1)
+        nn.init.normal_(self.lambda_k, std=0.1)
+
+    def difference_weight(self):
+        """Weight lambda of the second map, a head, shape: [H]."""
+        first, second = (self.lambda_q * self.lambda_k).sum(dim=-1).exp()
+        return first - second + self.lambda_init
+
+    def split(self, projected):
+        """Projected queries or keys by map and head.
+
+        Args:
+            projected (torch.Tensor): shape: [B, L, 2D].
+
+        Returns:
+            torch.Tensor: shape: [B, 2H, L, d].
+        """
+        return projected.unflatten(-1, (2 * self.n_heads, self.head_size)).transpose(1, 2)
+
+    def difference(self, score, hidden_key):
+        """The attention map A of scores that are scaled.
+
+        Args:
+            score (torch.Tensor): shape: [B, 2H, L_q, L_k].
+            hidden_key (torch.Tensor): True where a key must not be seen, shape: [B, 1, 1, L_k].
+
+        Returns:
+            torch.Tensor: shape: [B, H, L_q, L_k].
+        """
+        first, second = score.masked_fill(hidden_key, -math.inf).softmax(dim=-1).chunk(2, dim=1)
+        weight = self.difference_weight()[:, None, None]  # [H, 1, 1]
+        return self.dropout(first - weight * second)
+
+    def combine(self, seen):
+        """From what the heads have seen to the hidden size.
+
+        Args:
+            seen (torch.Tensor): ``A V``, shape: [B, H, L_q, 2d].
+
+        Returns:
+            torch.Tensor: shape: [B, L_q, D].
+        """
+        seen = self.norm(seen) * (1 - self.lambda_init)
+        return self.output(seen.transpose(1, 2).flatten(2))
+
+    def attend(self, query, key_value, hidden_key):
+        """Attention of projected queries to positions.
+
+        Args:
+            query (torch.Tensor): shape: [B, 2H, L_q, d].
+            key_value (torch.Tensor): shape: [B, L_k, D].
+            hidden_key (torch.Tensor): True where a key must not be seen, shape: [B, 1, 1, L_k].
+
+        Returns:
+            torch.Tensor: shape: [B, L_q, D].
+        """
+        key, value = self.key_value(key_value).chunk(2, dim=-1)  # [B, L_k, 2D] each
+        value = value.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # [B, H, L_k, 2d]
+        # the queries are scaled, since there are fewer of them than scores
+        query = query / math.sqrt(self.head_size)
+        score = query @ self.split(key).transpose(-1, -2)  # [B, 2H, L_q, L_k]
+        return self.combine(self.difference(score, hidden_key) @ value)
+
+    def attend_few(self, query, key_value, hidden_key):
+        """The same as ``attend``, faster for few queries: no position is projected.
+
+        ``q . (W_k h + b_k)`` is ``(W_k^T q) . h`` plus what is equal for all keys, which the
+        softmax does not see; and ``sum_j A_j (W_v h_j + b_v)`` is ``W_v sum_j A_j h_j + b_v sum_j A_j``.
+
+        Args:
+            query (torch.Tensor): shape: [B, 2H, L_q, d].
+            key_value (torch.Tensor): shape: [B, L_k, D].
+            hidden_key (torch.Tensor): True where a key must not be seen, shape: [B, 1, 1, L_k].
+
+        Returns:
+            torch.Tensor: shape: [B, L_q, D].
+        """
+        heads = self.n_heads
+        key_weight, value_weight = self.key_value.weight.chunk(2)  # [2D, D] each
+        value_bias = self.key_value.bias.chunk(2)[1].view(heads, 1, -1)  # [H, 1, 2d]
+        query = query / math.sqrt(self.head_size)
+        query = query @ key_weight.unflatten(0, (2 * heads, -1))  # [B, 2H, L_q, D]
+        score = query.flatten(1, 2) @ key_value.transpose(1, 2)  # [B, 2H * L_q, L_k]
+        attention = self.difference(score.unflatten(1, (2 * heads, -1)), hidden_key)
+        seen = attention.flatten(1, 2) @ key_value  # [B, H * L_q, D]
+        seen = seen.unflatten(1, (heads, -1))  # [B, H, L_q, D]
+        seen = seen @ value_weight.unflatten(0, (heads, -1)).transpose(1, 2)  # [B, H, L_q, 2d]
+        return self.combine(seen + attention.sum(dim=-1, keepdim=True) * value_bias)
+
+    def forward(self, query, key_value, hidden_key):
+        """Attention of positions to positions.
+
+        Args:
+            query (torch.Tensor): shape: [B, L_q, D].
+            key_value (torch.Tensor): shape: [B, L_k, D].
+            hidden_key (torch.Tensor): True where a key must not be seen, shape: [B, 1, 1, L_k].
+
+        Returns:
+            torch.Tensor: shape: [B, L_q, D].
+        """
+        return self.attend(self.split(self.query(query)), key_value, hidden_key)

@@ -1,0 +1,1 @@
+"""Models that read the sequence of a user's interactions."""

@@ -1,0 +1,118 @@
+"""One run from settings to test metrics; the path that run, benchmark and tune share."""
+
+import json
+import os
+import sys
+from logging import getLogger
+from pathlib import Path
+
+import torch
+from recbole.utils import init_logger, init_seed
+
+from recbole_diffusion import checkpoint, compat, registry
+from recbole_diffusion.config import Config
+from recbole_diffusion.data.dataloader import prepare_data
+from recbole_diffusion.trainer import newest_last
+
+
+def run_recbole_diffusion(
+    model=None, dataset=None, config_file_list=None, config_dict=None, saved=True
+):
+    """Trains a model on a data set, selects on validation and tests once.
+
+    Args:
+        model (str or type): a model's name (ours, RecBole's, ``recbole:NAME``,
+            ``my_module:MyModel``) or class.
+        dataset (str): the data set's name.
+        config_file_list (list of str): YAML files of settings.
+        config_dict (dict): settings, over those of the files.
+        saved (bool): write checkpoints and test the best model; without, test the last one.
+
+    Returns:
+        dict: model, dataset, seed, config, best_epoch, epochs, stopped_by, best_valid_result,
+        test_result, never_trained_items, split, train_seconds, valid_seconds, eval_seconds,
+        peak_memory_mb, parameters and checkpoint; ``result_file`` writes the same as JSON.
+
+    Raises:
+        ConfigError: on a setting that is unknown or out of range.
+        DataError: if the data are missing or unusable.
+        CheckpointError: if a checkpoint to resume from does not fit.
+    """
+    compat.apply()
+    config = Config(model, dataset, config_file_list, config_dict)
+    init_seed(config["seed"], config["reproducibility"])
+    init_logger(config)
+    logger = getLogger()
+    logger.debug(config)
+
+    data = registry.get_dataset(config)(config)
+    logger.info(data)
+    train_data, valid_data, test_data = prepare_data(config, data)
+    split = dict(getattr(data, "split_report", {}))
+    logger.info("split: " + ", ".join(f"{key} {value}" for key, value in split.items()))
+
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    network = config.model_class(config, train_data._dataset).to(config["device"])
+    trainer = registry.get_trainer(config)(config, network)
+    trainer.attach(train_data._dataset)
+    _resume(config, trainer)
+    trainer.fit(train_data, valid_data, saved=saved, show_progress=config["show_progress"])
+    test_result = trainer.evaluate(
+        test_data, load_best_model=saved, show_progress=config["show_progress"]
+    )
+    result = {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "seed": config["seed"],
+        "best_epoch": trainer.best_epoch,
+        "epochs": trainer.epochs_done,
+        "stopped_by": trainer.stopped_by,
+        "best_valid_result": trainer.best_valid_result,
+        "test_result": test_result,
+        "never_trained_items": trainer.never_trained,
+        "truncation": getattr(trainer, "truncation_report", None),
+        "split": split,
+        "train_seconds": round(trainer.train_seconds, 2),
+        "valid_seconds": round(trainer.valid_seconds, 2),
+        "eval_seconds": round(trainer.eval_seconds, 2),
+        "peak_memory_mb": round(_peak_memory_mb(config["device"]), 1),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "checkpoint": trainer.saved_model_file if saved else None,
+        "config": json.loads(checkpoint.config_text(config)),
+    }
+    if config["result_file"]:
+        write_json(config["result_file"], result)
+    return result
+
+
+def _resume(config, trainer):
+    wanted = config["resume"]
+    if not wanted:
+        return
+    path = newest_last(config) if wanted is True else wanted
+    if path is None:
+        getLogger().warning(
+            f"nothing to resume: {config['checkpoint_dir']} holds no last checkpoint of this "
+            "model, data set and configuration; training starts anew"
+        )
+        return
+    trainer.resume_checkpoint(path)
+
+
+def _peak_memory_mb(device):
+    """Most memory used so far, MiB: of the GPU if there is one, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource  # not on Windows, where the package is not tested
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def write_json(path, value):
+    """Writes JSON beside ``path`` and renames it, so that a reader never sees half of it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".writing")
+    beside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    os.replace(beside, path)

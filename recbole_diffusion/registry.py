@@ -1,0 +1,149 @@
+"""Which class does a name mean? Ours first, else RecBole's; ``recbole:NAME`` forces RecBole's."""
+
+import difflib
+import importlib
+import os
+import sys
+
+from recbole.utils import ModelType
+from recbole.utils import get_model as get_host_model
+from recbole.utils import get_trainer as get_host_trainer
+
+# Our models: name -> module below recbole_diffusion.model
+MODELS = {
+    "ICDDT": "sequential_recommender.icddt",
+    "MarkovChain": "sequential_recommender.markovchain",
+}
+# Names of papers and other libraries -> the name here
+ALIASES = {"multvae": "MultiVAE", "mostpop": "Pop", "knn": "ItemKNN"}
+
+
+def _plain(name):
+    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
+
+
+def _host_names():
+    """Names of all RecBole models, read from its folders without importing them."""
+    import recbole.model
+
+    names = {}
+    root = recbole.model.__path__[0]
+    for folder in sorted(os.listdir(root)):
+        if not folder.endswith("_recommender"):
+            continue
+        with open(os.path.join(root, folder, "__init__.py"), encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("from recbole.model.") and " import " in line:
+                    for name in line.split(" import ")[1].split(","):
+                        names[_plain(name.strip())] = name.strip()
+    return names
+
+
+def resolve(name):
+    """Finds the model class of a name as people type it.
+
+    Args:
+        name (str): ``ICDDT``, ``icddt``, ``MultVAE``, ``recbole:DiffRec``, ``my_module:MyModel``.
+
+    Returns:
+        tuple: the canonical name (str) and the class.
+
+    Raises:
+        ValueError: if nothing has that name; the message names the nearest ones.
+    """
+    if name.lower().startswith("recbole:"):
+        host = _host_names()
+        wanted = name.split(":", 1)[1]
+        canonical = host.get(_plain(wanted))
+        if canonical is None:
+            raise ValueError(_unknown(wanted, host.values()))
+        return canonical, get_host_model(canonical)
+    if ":" in name:
+        module, class_name = name.split(":", 1)
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        try:
+            return class_name, getattr(importlib.import_module(module), class_name)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"--model={name}: {error}") from error
+    ours = {_plain(known): known for known in MODELS}
+    wanted = _plain(ALIASES.get(_plain(name), name))
+    if wanted in ours:
+        module = importlib.import_module(f"recbole_diffusion.model.{MODELS[ours[wanted]]}")
+        return ours[wanted], getattr(module, ours[wanted])
+    host = _host_names()
+    if wanted in host:
+        return host[wanted], get_host_model(host[wanted])
+    raise ValueError(_unknown(name, [*MODELS, *host.values()]))
+
+
+def _unknown(name, known):
+    known = sorted(set(known))
+    by_plain = {_plain(candidate): candidate for candidate in known}
+    near = difflib.get_close_matches(_plain(name), by_plain, n=3, cutoff=0.5)
+    if near:
+        return f"no model is called '{name}'; did you mean {', '.join(by_plain[n] for n in near)}?"
+    return f"no model is called '{name}'; ours are {', '.join(MODELS)}, the rest is RecBole's"
+
+
+def is_ours(model_class):
+    """Whether a model class is not RecBole's own."""
+    return not model_class.__module__.startswith("recbole.")
+
+
+def get_model(name):
+    """The model class of a name, see `resolve`."""
+    return resolve(name)[1]
+
+
+def get_trainer(config):
+    """The trainer class of a run: our hooks on the trainer that the model needs.
+
+    Args:
+        config (Config): the run's configuration.
+
+    Returns:
+        type: a trainer class with our checkpoints, budget and audit.
+    """
+    from recbole_diffusion import trainer as trainers
+
+    name = config["model"] + "Trainer"
+    if is_ours(config.model_class):
+        named = getattr(config.model_class, "trainer", None) or getattr(trainers, name, None)
+        return named or trainers.DiffusionTrainer
+    host = get_host_trainer(config["MODEL_TYPE"], config["model"])
+    return type(host.__name__, (trainers.TrainerHooks, host), {})
+
+
+def get_dataset(config):
+    """The data set class of a run.
+
+    Args:
+        config (Config): the run's configuration.
+
+    Returns:
+        type: our lazy sequential or general data set, or RecBole's where its model needs its own.
+
+    Raises:
+        ValueError: if such a model is asked to run on behaviours.
+    """
+    import recbole.data.dataset as host
+
+    from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
+
+    own = getattr(host, config["model"] + "Dataset", None)
+    ours = {
+        ModelType.GENERAL: GeneralDataset,
+        ModelType.TRADITIONAL: GeneralDataset,
+        ModelType.SEQUENTIAL: LazySequentialDataset,
+    }
+    if (own is None or is_ours(config.model_class)) and config["MODEL_TYPE"] in ours:
+        return ours[config["MODEL_TYPE"]]
+    if config["BEHAVIOR_FIELD"] is not None:
+        raise ValueError(
+            f"{config['model']} needs a data set of its own in RecBole and cannot run on "
+            "behaviours: unset BEHAVIOR_FIELD"
+        )
+    if own is not None:
+        return own
+    return host.KnowledgeBasedDataset if config["MODEL_TYPE"] == ModelType.KNOWLEDGE else host.Dataset
