@@ -169,9 +169,7 @@ class Config(HostConfig):
                 settings["train_neg_sample_args"] = None
         settings["behavior_input"] = bool(getattr(self.model_class, "behavior_input", False))
         if settings["crop_history"] is None:
-            settings["crop_history"] = (
-                registry.is_ours(self.model_class) or self.model in CROPPABLE
-            )
+            settings["crop_history"] = registry.is_ours(self.model_class) or self.model in CROPPABLE
         return settings
 
     # ---------------------------------------------------------------- checks

@@ -146,4 +146,6 @@ def get_dataset(config):
         )
     if own is not None:
         return own
-    return host.KnowledgeBasedDataset if config["MODEL_TYPE"] == ModelType.KNOWLEDGE else host.Dataset
+    return (
+        host.KnowledgeBasedDataset if config["MODEL_TYPE"] == ModelType.KNOWLEDGE else host.Dataset
+    )

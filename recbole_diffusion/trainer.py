@@ -27,7 +27,8 @@ class WatchedLoader:
         return len(self.loader)
 
     def __iter__(self):
-        for self.batch, rows in enumerate(self.loader):
+        for rows in self.loader:
+            self.batch += 1
             if monotonic() >= self.deadline:
                 self.cut = True
                 return
@@ -180,9 +181,7 @@ class TrainerHooks:
         if torch.isfinite(loss).all():
             return
         bad = [
-            name
-            for name, value in self.model.named_parameters()
-            if not torch.isfinite(value).all()
+            name for name, value in self.model.named_parameters() if not torch.isfinite(value).all()
         ]
         cause = (
             f"the weights {bad[0]} are not finite any more: lower learning_rate "
@@ -336,9 +335,7 @@ class TrainerHooks:
         self._audit = NeverTrainedAudit(self.config, self.trained_items)
         begin = monotonic()
         with checkpoint.own_randomness(self.config["seed"]):
-            result = super().evaluate(
-                eval_data, load_best_model=False, show_progress=show_progress
-            )
+            result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         self.eval_seconds = monotonic() - begin
         self.never_trained = self._audit.report(self.eval_collector.data_struct, self.evaluator)
         return _floats(result)
@@ -442,7 +439,7 @@ def _floats(result):
 
 
 def newest_last(config):
-    """The newest ``last`` checkpoint of a model, data set and configuration, None if there is none."""
+    """The newest ``last`` checkpoint of this model, data set and configuration, or None."""
     folder = Path(config["checkpoint_dir"])
     files = folder.glob(f"{checkpoint.run_name(config)}-*.last.pth")
     return max(files, key=lambda file: file.stat().st_mtime, default=None)
