@@ -144,19 +144,17 @@ class Config(HostConfig):
         return name, model_class, str(dataset)
 
     def _load_internal_config_dict(self, model, model_class, dataset):
-        ours = registry.is_ours(model_class)
-        # A name the host does not have keeps its YAML for a model of the same name out of ours.
-        super()._load_internal_config_dict("" if ours else model, model_class, dataset)
+        # A subclass starts from the settings of what it derives from. A name the host does not have
+        # keeps the host's YAML for a model of the same name out of ours.
+        names = [cls.__name__ for cls in inspect.getmro(model_class) if registry.is_ours(cls)]
+        super()._load_internal_config_dict(_host_base(model_class), model_class, dataset)
         folder = properties_dir()
-        overall = read_yaml(folder / "overall.yaml")
-        if self.internal_config_dict["MODEL_TYPE"] == ModelType.SEQUENTIAL:
-            overall.pop("eval_args", None)
-        self.internal_config_dict.update(overall)
-        for file in (
-            f"model/{model}.yaml",
-            f"dataset/{dataset}.yaml",
-            f"model/{model}@{dataset}.yaml",
-        ):
+        self.internal_config_dict.update(read_yaml(folder / "overall.yaml"))
+        bases = names[:0:-1] + [model]  # the class itself goes by the name it was asked for
+        files = [f"model/{name}.yaml" for name in bases]
+        files.append(f"dataset/{dataset}.yaml")
+        files += [f"model/{name}@{dataset}.yaml" for name in bases]
+        for file in files:
             if (folder / file).is_file():
                 self.internal_config_dict.update(read_yaml(folder / file))
 
@@ -247,13 +245,20 @@ def _host_yaml_keys(*patterns):
     return {key for p in patterns for file in folder.glob(p) for key in read_yaml(file)}
 
 
+def _host_base(model_class):
+    """Name of the first RecBole class that a model is or derives from."""
+    for cls in inspect.getmro(model_class):
+        if cls.__module__.startswith("recbole."):
+            return cls.__name__
+    return ""
+
+
 def _model_keys(model, model_class):
-    keys = _source_keys(model_class)
-    for file in properties_dir().glob(f"model/{model}*.yaml"):
-        if file.stem.partition("@")[0] == model:
+    keys = _source_keys(model_class) | _host_yaml_keys(f"model/{_host_base(model_class)}.yaml")
+    names = {cls.__name__ for cls in inspect.getmro(model_class)} | {model}
+    for file in properties_dir().glob("model/*.yaml"):
+        if file.stem.partition("@")[0] in names:
             keys |= set(read_yaml(file))
-    if not registry.is_ours(model_class):
-        keys |= _host_yaml_keys(f"model/{model}.yaml")
     return keys
 
 

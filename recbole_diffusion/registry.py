@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import inspect
 import os
 import sys
 
@@ -107,10 +108,12 @@ def get_trainer(config):
     """
     from recbole_diffusion import trainer as trainers
 
-    name = config["model"] + "Trainer"
     if is_ours(config.model_class):
-        named = getattr(config.model_class, "trainer", None) or getattr(trainers, name, None)
-        return named or trainers.DiffusionTrainer
+        for cls in inspect.getmro(config.model_class):
+            named = getattr(trainers, cls.__name__ + "Trainer", None)
+            if named is not None:
+                return named
+        return trainers.DiffusionTrainer
     host = get_host_trainer(config["MODEL_TYPE"], config["model"])
     return type(host.__name__, (trainers.TrainerHooks, host), {})
 

@@ -224,7 +224,8 @@ class DifferentialAttention(nn.Module):
         """The same as ``attend``, faster for few queries: no position is projected.
 
         ``q . (W_k h + b_k)`` is ``(W_k^T q) . h`` plus what is equal for all keys, which the
-        softmax does not see; and ``sum_j A_j (W_v h_j + b_v)`` is ``W_v sum_j A_j h_j + b_v sum_j A_j``.
+        softmax does not see; and ``sum_j A_j (W_v h_j + b_v)`` is
+        ``W_v sum_j A_j h_j + b_v sum_j A_j``.
 
         Args:
             query (torch.Tensor): shape: [B, 2H, L_q, d].
