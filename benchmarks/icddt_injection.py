@@ -1,7 +1,7 @@
 """What makes the diffusion count? ICDDT with other ways for x_t to enter the network.
 
-In ICDDT x_t enters times a factor of about 0.001, and the reverse walk hardly moves the result. Each
-class here changes that one line and inherits all settings:
+In ICDDT x_t enters times a factor of about 0.001, and the reverse walk hardly moves the result.
+Each class here changes that one line and inherits all settings:
 
     python run_recbole_diffusion.py --model=benchmarks.icddt_injection:LastPosition --dataset=jd
 """

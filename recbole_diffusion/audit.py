@@ -76,7 +76,8 @@ class NeverTrainedAudit:
         if self.barred is None:
             return None
         result = {"items": int(self.barred.sum())}
-        if not self.any:
+        struct = self.collector.get_data_struct() if self.any else None
+        if struct is None or not struct._data_dict:  # nothing was ranked in full
             return result
         if self.config["candidates"] == "all":
             for k in self.ks:
@@ -88,7 +89,6 @@ class NeverTrainedAudit:
                     f"{result[f'hits@{k}']:.0%} of the hits at {k} are items that training never "
                     "saw: look at the metrics with them barred"
                 )
-        struct = self.collector.get_data_struct()
         for key, value in data_struct._data_dict.items():
             if key.startswith("data."):
                 struct.set(key, value)

@@ -21,6 +21,7 @@ NOT_PART_OF_A_RUN = {
     "epochs", "stopping_step", "max_train_seconds", "resume", "result_file", "show_progress",
     "state", "checkpoint_dir", "data_path", "gpu_id", "use_gpu", "device", "log_wandb",
     "config_files", "eval_users_per_batch", "eval_batch_size", "prepare_hint", "topk", "metrics",
+    "worker", "loss_decimal_place", "metric_decimal_place", "wandb_project",
 }  # fmt: skip
 
 
@@ -39,16 +40,21 @@ def encode(value):
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
-        return {"__array__": torch.from_numpy(np.ascontiguousarray(value))}
+        try:
+            return {"__array__": torch.from_numpy(value.copy())}
+        except TypeError as error:  # of objects or of text
+            raise CheckpointError(
+                f"an array of {value.dtype} cannot be stored in a checkpoint"
+            ) from error
     if sparse.issparse(value):
         matrix = value.tocsr()
         parts = [np.asarray(part) for part in (matrix.data, matrix.indices, matrix.indptr)]
         parts = [torch.from_numpy(part) for part in parts]
         return {"__sparse__": parts, "shape": list(map(int, matrix.shape))}
     if isinstance(value, dict):
-        return {key: encode(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(encode(item) for item in value)
+        return {encode(key): encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):  # a named tuple would come back as code
+        return (list if isinstance(value, list) else tuple)(encode(item) for item in value)
     raise CheckpointError(f"a {type(value).__name__} cannot be stored in a checkpoint")
 
 
@@ -56,9 +62,9 @@ def decode(value):
     """The inverse of `encode`."""
     if isinstance(value, dict):
         if "__array__" in value:
-            return value["__array__"].numpy()
+            return value["__array__"].cpu().numpy()
         if "__sparse__" in value:
-            data, indices, indptr = (part.numpy() for part in value["__sparse__"])
+            data, indices, indptr = (part.cpu().numpy() for part in value["__sparse__"])
             return sparse.csr_matrix((data, indices, indptr), shape=tuple(value["shape"]))
         return {key: decode(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -103,7 +109,7 @@ def load(path, device="cpu"):
     except Exception as error:
         raise CheckpointError(
             f"{path} is not a checkpoint of tensors and plain values (RecBole's own checkpoints "
-            f"are pickles and are not read): {str(error).splitlines()[0]}"
+            f"are pickles and are not read): {(str(error) or repr(error)).splitlines()[0]}"
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}")
@@ -111,11 +117,15 @@ def load(path, device="cpu"):
 
 
 def tokens(dataset):
-    """The tokens of users and items in the order of their ids, one text each."""
-    return {
-        field: "\n".join(map(str, dataset.field2id_token[field]))
-        for field in (dataset.uid_field, dataset.iid_field)
-    }
+    """The tokens of users, items and, if the model reads them, behaviours, in order of their ids.
+
+    Returns:
+        dict of str to str: one text a field.
+    """
+    fields = [dataset.uid_field, dataset.iid_field]
+    if dataset.config["behavior_input"] and dataset.config["BEHAVIOR_FIELD"] is not None:
+        fields.append(dataset.config["BEHAVIOR_FIELD"])
+    return {field: "\n".join(map(str, dataset.field2id_token[field])) for field in fields}
 
 
 def fingerprint(named_tokens):
@@ -125,7 +135,7 @@ def fingerprint(named_tokens):
 
 
 def check_data(state, dataset, path):
-    """Refuses a checkpoint that was trained on other users or items.
+    """Refuses a checkpoint that was trained on other users, items or behaviours.
 
     Raises:
         CheckpointError: with both fingerprints.
@@ -133,8 +143,8 @@ def check_data(state, dataset, path):
     here = fingerprint(tokens(dataset))
     if state["fingerprint"] != here:
         raise CheckpointError(
-            f"{path} was trained on other data: its users and items have the fingerprint "
-            f"{state['fingerprint']}, those of '{dataset.dataset_name}' here have {here}"
+            f"{path} was trained on other data: its users, items and behaviours have the "
+            f"fingerprint {state['fingerprint']}, those of '{dataset.dataset_name}' here {here}"
         )
 
 
@@ -143,10 +153,30 @@ def config_text(config):
     return json.dumps(config.final_config_dict, default=str, sort_keys=True)
 
 
+def settings_of_a_run(text):
+    """The settings that decide what is trained, out of a `config_text`."""
+    settings = json.loads(text)
+    return {key: value for key, value in settings.items() if key not in NOT_PART_OF_A_RUN}
+
+
+def check_settings(state, config, path):
+    """Refuses to go on with other settings than a run began with.
+
+    Raises:
+        CheckpointError: naming the first setting that differs.
+    """
+    then = settings_of_a_run(state["config"])
+    for key, value in settings_of_a_run(config_text(config)).items():
+        if key in then and then[key] != value:
+            raise CheckpointError(
+                f"{path} was trained with {key} = {then[key]}, here it is {value}: resume with the "
+                "settings of the run, or start a new one"
+            )
+
+
 def run_name(config):
     """Model, data set and a hash of the settings that decide what is trained."""
-    settings = json.loads(config_text(config))
-    kept = {key: value for key, value in settings.items() if key not in NOT_PART_OF_A_RUN}
+    kept = settings_of_a_run(config_text(config))
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]
     return f"{config['model']}-{config['dataset']}-{digest}"
 

@@ -160,8 +160,11 @@ def main(arguments=None):
         return 2
     try:
         return command(arguments[1:])
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, ImportError) as error:
         if "state=DEBUG" in " ".join(arguments):
             raise
-        print(f"recbole-diffusion: {error}", file=sys.stderr)
+        hint = ""
+        if isinstance(error, ImportError):
+            hint = "; `recbole-diffusion doctor` says what is missing or too new"
+        print(f"recbole-diffusion: {' '.join(str(error).split())}{hint}", file=sys.stderr)
         return 2

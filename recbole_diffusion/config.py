@@ -22,16 +22,19 @@ from recbole_diffusion.paths import properties_dir
 
 # Read by RecBole without standing in any of its lists or YAMLs.
 HOST_KEYS = {
-    "model", "dataset", "config_files", "encoding", "tail_ratio", "wandb_project", "worker",
+    "model", "dataset", "config_files", "encoding", "tail_ratio", "worker",
     "shuffle", "require_pow", "enable_amp", "enable_scaler", "transform", "numerical_features",
     "single_spec", "local_rank", "nproc", "world_size", "ip", "port", "offset", "eval_type",
     "user_inter_num_interval", "item_inter_num_interval", "entity_kg_num_interval",
     "relation_kg_num_interval", "kg_reverse_r", "alias_of_entity_id", "discretization",
-    "benchmark_filename", "SOURCE_ID_FIELD", "TARGET_ID_FIELD", "MODEL_TYPE", "data_name",
+    "benchmark_filename", "MODEL_TYPE",
 }  # fmt: skip
 
 # Pickled files that loading would execute; see README "Coming from RecBole".
 PICKLED = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+
+# Models that rank items for a user; RecBole's others have columns and metrics of their own kind.
+RANKERS = (ModelType.GENERAL, ModelType.SEQUENTIAL, ModelType.TRADITIONAL)
 
 # Host models seen to give the same loss and scores on batches cropped to their longest history.
 CROPPABLE = {
@@ -42,7 +45,7 @@ _KEY = re.compile(r"""config(?:\.get\(|\[)\s*["'](\w+)["']""")
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values only, with 1e-3 read as a number."""
+    """Plain values only, with 1e-3 read as a number and None as nothing."""
 
 
 _Loader.add_implicit_resolver(
@@ -54,6 +57,7 @@ _Loader.add_implicit_resolver(
     ),
     list("-+0123456789."),
 )
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^[Nn]one$"), list("Nn"))
 
 
 class ConfigError(ValueError):
@@ -88,8 +92,6 @@ def parse_value(text):
 
     Nothing is evaluated: ``os.system`` is a string.
     """
-    if text in ("None", "none"):
-        return None
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
@@ -106,7 +108,7 @@ class Config(HostConfig):
         config_dict (dict): settings; strings are read as YAML values.
 
     Raises:
-        ConfigError: on an unknown key, with the nearest known one.
+        ConfigError: on an unknown key, with the nearest known one, or on a value out of range.
         ValueError: on an unknown model.
     """
 
@@ -116,6 +118,11 @@ class Config(HostConfig):
         self._check_values()
 
     # ---------------------------------------------------------------- sources
+    def _init_parameters_category(self):
+        super()._init_parameters_category()
+        # The host adds keys of a data set's YAML to lists that all its Configs share.
+        self.parameters = {name: list(keys) for name, keys in self.parameters.items()}
+
     def _load_cmd_line(self):
         return {}  # the command line is parsed once, by cli.py
 
@@ -137,20 +144,21 @@ class Config(HostConfig):
         for name, value in (("model", model), ("dataset", dataset)):
             if value is None:
                 raise ConfigError(f"no {name} given: set --{name}=... or `{name}:` in a file")
-        if isinstance(model, str):
-            name, model_class = registry.resolve(model)
-        else:
-            name, model_class = model.__name__, model
-        return name, model_class, str(dataset)
+        if isinstance(model, type):
+            return model.__name__, registry.check_class(model), str(dataset)
+        return *registry.resolve(str(model)), str(dataset)
 
     def _load_internal_config_dict(self, model, model_class, dataset):
-        # A subclass starts from the settings of what it derives from. A name the host does not have
-        # keeps the host's YAML for a model of the same name out of ours.
-        names = [cls.__name__ for cls in inspect.getmro(model_class) if registry.is_ours(cls)]
+        # A name the host does not have keeps the host's YAML for a model of the same name out of
+        # ours.
         super()._load_internal_config_dict(_host_base(model_class), model_class, dataset)
         folder = properties_dir()
-        self.internal_config_dict.update(read_yaml(folder / "overall.yaml"))
-        bases = names[:0:-1] + [model]  # the class itself goes by the name it was asked for
+        overall = read_yaml(folder / "overall.yaml")
+        if self.internal_config_dict["MODEL_TYPE"] not in RANKERS:
+            for key in ("metrics", "valid_metric", "load_col"):
+                overall.pop(key)
+        self.internal_config_dict.update(overall)
+        bases = _names_with_settings(model, model_class)
         files = [f"model/{name}.yaml" for name in bases]
         files.append(f"dataset/{dataset}.yaml")
         files += [f"model/{name}@{dataset}.yaml" for name in bases]
@@ -161,14 +169,28 @@ class Config(HostConfig):
     def _get_final_config_dict(self):
         settings = super()._get_final_config_dict()
         external = self.external_config_dict
-        if settings.get("loss_type") == "CE" and "train_neg_sample_args" not in external:
+        if settings["MODEL_TYPE"] == ModelType.SEQUENTIAL and (
+            "train_neg_sample_args" not in external
+        ):
             # RecBole's own defaults make cross-entropy models refuse to start.
-            if settings["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+            if settings.get("loss_type") == "CE":
                 settings["train_neg_sample_args"] = None
+            elif settings.get("loss_type") == "BPR" and settings["train_neg_sample_args"] is None:
+                # a YAML of ours meant for CE
+                settings["train_neg_sample_args"] = _host_default("train_neg_sample_args")
         settings["behavior_input"] = bool(getattr(self.model_class, "behavior_input", False))
         if settings["crop_history"] is None:
-            settings["crop_history"] = registry.is_ours(self.model_class) or self.model in CROPPABLE
+            # A user's own model is not cropped unless it derives from one of ours.
+            settings["crop_history"] = any(
+                registry.is_shipped(cls) for cls in inspect.getmro(self.model_class)
+            ) or (not registry.is_ours(self.model_class) and self.model in CROPPABLE)
         return settings
+
+    def _set_default_parameters(self):
+        try:
+            super()._set_default_parameters()
+        except (NotImplementedError, RuntimeError, TypeError) as error:  # wrong metrics or topk
+            raise ConfigError(str(error)) from error
 
     # ---------------------------------------------------------------- checks
     def _known_keys(self):
@@ -186,13 +208,13 @@ class Config(HostConfig):
             return
         owners = _owners_of_keys()
         for key in unknown:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-            if key in owners and key not in near:
+            if key in owners:
                 getLogger().warning(
                     f"'{key}' is a key of {', '.join(sorted(owners[key])[:3])}; "
                     f"{self.model} does not read it"
                 )
                 continue
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise ConfigError(f"unknown setting '{key}' for {self.model}{hint}")
 
@@ -214,13 +236,21 @@ class Config(HostConfig):
             if self[key] not in allowed:
                 raise ConfigError(f"{key} is '{self[key]}', not one of {list(allowed)}")
         for key in ("epochs", "train_batch_size", "eval_users_per_batch", "MAX_ITEM_LIST_LENGTH"):
-            if not isinstance(self[key], int) or self[key] < 1:
+            if type(self[key]) is not int or self[key] < 1:
                 raise ConfigError(f"{key} is {self[key]!r}, it must be a whole number above 0")
         if self["behavior_from"] is not None and self["BEHAVIOR_FIELD"] is None:
             raise ConfigError("behavior_from is set but BEHAVIOR_FIELD, its name, is not")
+        if self["result_file"] is not None and Path(self["result_file"]).is_dir():
+            raise ConfigError(f"result_file {self['result_file']} is a folder")
+        betas = self["adam_betas"]
+        if betas is not None:
+            if "adam" not in self["learner"].lower():
+                raise ConfigError(f"adam_betas is set but the learner is {self['learner']}")
+            if not (isinstance(betas, list) and len(betas) == 2 and all(0 <= b < 1 for b in betas)):
+                raise ConfigError(f"adam_betas is {betas}, not two numbers in [0, 1)")
         metric, _, k = str(self["valid_metric"]).partition("@")
         metrics = [m.lower() for m in self["metrics"]]
-        if metric.lower() not in metrics or (k and int(k) not in self["topk"]):
+        if metric.lower() not in metrics or (k and k not in map(str, self["topk"])):
             raise ConfigError(
                 f"valid_metric {self['valid_metric']} is not among metrics {self['metrics']} at "
                 f"topk {self['topk']}"
@@ -245,6 +275,10 @@ def _host_yaml_keys(*patterns):
     return {key for p in patterns for file in folder.glob(p) for key in read_yaml(file)}
 
 
+def _host_default(key):
+    return read_yaml(Path(recbole.__file__).parent / "properties/overall.yaml")[key]
+
+
 def _host_base(model_class):
     """Name of the first RecBole class that a model is or derives from."""
     for cls in inspect.getmro(model_class):
@@ -253,9 +287,19 @@ def _host_base(model_class):
     return ""
 
 
+def _names_with_settings(model, model_class):
+    """Names whose YAMLs are meant for a class: those it derives from, then its own.
+
+    RecBole's or a user's model that only shares its name with one of ours has none.
+    """
+    bases = [cls for cls in inspect.getmro(model_class)[:0:-1] if registry.is_ours(cls)]
+    named = [(cls.__name__, cls) for cls in bases] + [(model, model_class)]
+    return [name for name, cls in named if registry.has_our_settings(name, cls)]
+
+
 def _model_keys(model, model_class):
     keys = _source_keys(model_class) | _host_yaml_keys(f"model/{_host_base(model_class)}.yaml")
-    names = {cls.__name__ for cls in inspect.getmro(model_class)} | {model}
+    names = _names_with_settings(model, model_class)
     for file in properties_dir().glob("model/*.yaml"):
         if file.stem.partition("@")[0] in names:
             keys |= set(read_yaml(file))

@@ -64,18 +64,32 @@ def resolve(name):
         if os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())
         try:
-            return class_name, getattr(importlib.import_module(module), class_name)
+            return class_name, check_class(getattr(importlib.import_module(module), class_name))
         except (ImportError, AttributeError) as error:
             raise ValueError(f"--model={name}: {error}") from error
     ours = {_plain(known): known for known in MODELS}
     wanted = _plain(ALIASES.get(_plain(name), name))
     if wanted in ours:
-        module = importlib.import_module(f"recbole_diffusion.model.{MODELS[ours[wanted]]}")
-        return ours[wanted], getattr(module, ours[wanted])
+        return ours[wanted], _our_class(ours[wanted])
     host = _host_names()
     if wanted in host:
         return host[wanted], get_host_model(host[wanted])
     raise ValueError(_unknown(name, [*MODELS, *host.values()]))
+
+
+def _our_class(name):
+    return getattr(importlib.import_module(f"recbole_diffusion.model.{MODELS[name]}"), name)
+
+
+def check_class(model_class):
+    """Gives back a recommender's class.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not isinstance(getattr(model_class, "type", None), ModelType):
+        raise ValueError(f"{model_class!r} is no class of a recommender of RecBole's kinds")
+    return model_class
 
 
 def _unknown(name, known):
@@ -92,6 +106,19 @@ def is_ours(model_class):
     return not model_class.__module__.startswith("recbole.")
 
 
+def is_shipped(model_class):
+    """Whether a model class is part of this package; a user's own is ours but not shipped."""
+    return model_class.__module__.startswith("recbole_diffusion.")
+
+
+def has_our_settings(name, model_class):
+    """Whether the YAML and the trainer of a name are meant for a class.
+
+    They are not for RecBole's or a user's model that only shares the name with one of ours.
+    """
+    return name not in MODELS or issubclass(model_class, _our_class(name))
+
+
 def get_model(name):
     """The model class of a name, see `resolve`."""
     return resolve(name)[1]
@@ -106,15 +133,19 @@ def get_trainer(config):
     Returns:
         type: a trainer class with our checkpoints, budget and audit.
     """
+    from recbole.trainer import Trainer as HostTrainer
+
     from recbole_diffusion import trainer as trainers
 
-    if is_ours(config.model_class):
-        for cls in inspect.getmro(config.model_class):
-            named = getattr(trainers, cls.__name__ + "Trainer", None)
-            if named is not None:
-                return named
+    for cls in inspect.getmro(config.model_class):
+        if not is_ours(cls):
+            break  # what cls derives from is RecBole's too
+        named = getattr(trainers, cls.__name__ + "Trainer", None) if is_shipped(cls) else None
+        if named is not None:
+            return named
+    host = get_host_trainer(config["MODEL_TYPE"], cls.__name__)
+    if host is HostTrainer:
         return trainers.DiffusionTrainer
-    host = get_host_trainer(config["MODEL_TYPE"], config["model"])
     return type(host.__name__, (trainers.TrainerHooks, host), {})
 
 

@@ -17,7 +17,10 @@ class BudgetSpent(Exception):
 
 
 class WatchedLoader:
-    """A training loader that counts its batches and ends the epoch when time is up."""
+    """A training loader that counts its batches and ends the epoch when time is up.
+
+    One batch is always given, so that there is a loss.
+    """
 
     def __init__(self, loader, deadline):
         self.loader, self.deadline = loader, deadline
@@ -29,10 +32,10 @@ class WatchedLoader:
     def __iter__(self):
         for rows in self.loader:
             self.batch += 1
+            yield rows
             if monotonic() >= self.deadline:
                 self.cut = True
                 return
-            yield rows
 
     def __getattr__(self, name):
         return getattr(self.loader, name)
@@ -60,11 +63,18 @@ class TrainerHooks:
         name = f"{checkpoint.run_name(config)}-{strftime('%Y%m%d-%H%M%S')}"
         self.saved_model_file = str(Path(self.checkpoint_dir, f"{name}.best.pth"))
         self.last_file = str(Path(self.checkpoint_dir, f"{name}.last.pth"))
-        self.scheduler = None
+        self.schedulers = {}
         if config["lr_scheduler"] is not None:
-            self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                self.optimizer, **config["lr_scheduler"]
-            )
+            try:
+                self.schedulers = {
+                    name: torch.optim.lr_scheduler.ReduceLROnPlateau(
+                        optimizer, **config["lr_scheduler"]
+                    )
+                    for name, optimizer in self._optimizers().items()
+                }
+            except TypeError as error:
+                raise ValueError(f"lr_scheduler {config['lr_scheduler']}: {error}") from error
+        self.eval_step = min(self.eval_step, self.epochs)  # epochs is 1 for models that only count
         self.best_epoch = self.epochs_done = 0
         self.train_seconds = self.valid_seconds = self.eval_seconds = 0.0
         self.seconds_before = 0.0  # of the budget, spent before a resume
@@ -72,6 +82,7 @@ class TrainerHooks:
         self.never_trained = None
         self.trained_items = None
         self.dataset = None
+        self._valid_result = None
         self._resumed = None
         self._watched = None
         self._budget_spent = False
@@ -128,7 +139,8 @@ class TrainerHooks:
         self._begin = monotonic()
         if self._resumed is not None:
             checkpoint.set_random_states(self._resumed["random"])
-            train_data.generator.set_state(self._resumed["loader"].cpu())
+            for generator, state in zip(self._generators(), self._resumed["loaders"]):
+                generator.set_state(state.cpu())
 
         def after_validation(epoch, score):
             self._end_of_epoch(epoch)
@@ -139,18 +151,42 @@ class TrainerHooks:
 
         try:
             super().fit(train_data, valid_data, verbose, saved, show_progress, after_validation)
-            early = self._has_validation and self.cur_step > self.stopping_step
-            self.stopped_by = "early stopping" if early else "epochs"
         except BudgetSpent:
-            self.stopped_by = "max_train_seconds"
             self.logger.info(
                 f"max_train_seconds = {self.config['max_train_seconds']} are over: training ends "
                 f"in epoch {self.epochs_done}"
             )
+        self.stopped_by = "early stopping" if self._out_of_patience() else "epochs"
+        if self._budget_spent:
+            self.stopped_by = "max_train_seconds"
         if saved and self.epochs_done:
             self._save_last(self.epochs_done - 1)
         self._after_fit(valid_data, show_progress)
         return self.best_valid_score, self.best_valid_result
+
+    def _out_of_patience(self):
+        return self.cur_step > self.stopping_step
+
+    def _generators(self):
+        """Random generators of the training loader; RecBole's knowledge loader has two inside."""
+        inner = ("general_dataloader", "kg_dataloader")
+        loaders = [self._train_data, *(getattr(self._train_data, name, None) for name in inner)]
+        return [loader.generator for loader in loaders if hasattr(loader, "generator")]
+
+    def _optimizers(self):
+        """The optimisers by attribute.
+
+        RecBole's RecVAE has one for the encoder and one for the decoder, and ``optimizer`` is only
+        the name of the one in use.
+        """
+        named = {
+            name: value
+            for name, value in vars(self).items()
+            if isinstance(value, torch.optim.Optimizer)
+        }
+        if len(named) > 1:
+            del named["optimizer"]
+        return named
 
     def _after_fit(self, valid_data, show_progress):
         """For what a model decides once, on the best weights; nothing by default."""
@@ -160,21 +196,21 @@ class TrainerHooks:
         if self.config["max_train_seconds"] is not None:
             left = self.config["max_train_seconds"] - self.seconds_before
             deadline = self._begin + left
-            if monotonic() >= deadline and self.epochs_done:
-                raise BudgetSpent
+        if self._budget_spent:
+            raise BudgetSpent  # here where there is no validation, else after it
         begin = monotonic()
         self._epoch = epoch_idx
         self._watched = WatchedLoader(train_data, deadline)
         loss = super()._train_epoch(self._watched, epoch_idx, loss_func, show_progress)
-        loss = 0.0 if loss is None else loss  # not one batch fitted into the budget
         self.train_seconds += monotonic() - begin
         self.epochs_done = epoch_idx + 1
         if self._watched.cut:
             self._budget_spent = True
             self.eval_step = min(self.eval_step, 1)  # evaluate what there is
-        elif self.scheduler is not None:
+        else:
             total = sum(loss) if isinstance(loss, tuple) else loss
-            self.scheduler.step(total / len(train_data))
+            for scheduler in self.schedulers.values():
+                scheduler.step(total / len(train_data))
         return loss
 
     def _check_nan(self, loss):
@@ -198,6 +234,7 @@ class TrainerHooks:
     def _valid_epoch(self, valid_data, show_progress=False):
         begin = monotonic()
         score, result = super()._valid_epoch(valid_data, show_progress)
+        self._valid_result = result
         self.valid_seconds += monotonic() - begin
         for metric, value in result.items():
             self.tensorboard.add_scalar(f"Valid/{metric}", value, self._epoch)
@@ -220,8 +257,8 @@ class TrainerHooks:
         rate = self.optimizer.param_groups[0]["lr"]
         self.tensorboard.add_scalar("Train/learning_rate", rate, epoch_idx)
         self.tensorboard.add_scalar("Train/seconds", self.train_seconds, epoch_idx)
-        # Called after every epoch, before its validation.
-        if not self._has_validation or (epoch_idx + 1) % self.eval_step != 0:
+        # Called after every epoch, before its validation; what ends with one is stored after it.
+        if self._has_validation and (epoch_idx + 1) % self.eval_step != 0:
             self._end_of_epoch(epoch_idx)
 
     # ---------------------------------------------------------------- checkpoints
@@ -242,26 +279,40 @@ class TrainerHooks:
             "best_valid_score": float(self.best_valid_score),
             "best_valid_result": _floats(self.best_valid_result),
             "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
+            "other_parameter": {
+                name: value
+                for name, value in self.model.other_parameter().items()
+                if not isinstance(value, nn.Module)  # its weights are in the state_dict
+            },
         }
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
         if epoch < 0 and self._resumed is not None:
             return  # nothing left to train: the best model is on disk already
         self.best_epoch = epoch + 1
+        self.best_valid_result = self._valid_result  # the host sets it after saving
         path = kwargs.get("saved_model_file", self.saved_model_file)
         checkpoint.save(path, self._state(epoch))
         if verbose:
             self.logger.info(f"best model so far: {path}")
+        if not self._has_validation:
+            self._end_of_epoch(epoch)
+
+    def save_pretrained_model(self, epoch, saved_model_file):
+        """Stores a stage of RaCT or S3Rec in our format; the host would pickle its Config."""
+        checkpoint.save(saved_model_file, self._state(epoch))
+        self.saved_model_file = saved_model_file
 
     def _save_last(self, epoch):
         state = self._state(epoch)
         state.update(
-            optimizer=self.optimizer.state_dict(),
-            scheduler=self.scheduler.state_dict() if self.scheduler else None,
+            optimizers={name: value.state_dict() for name, value in self._optimizers().items()},
+            # what a host model counts outside its state_dict (MultiVAE's annealing step)
+            counters={k: v for k, v in vars(self.model).items() if type(v) in (int, float)},
+            schedulers={name: value.state_dict() for name, value in self.schedulers.items()},
             cur_step=self.cur_step,
             random=checkpoint.random_states(),
-            loader=self._train_data.generator.get_state(),
+            loaders=[generator.get_state() for generator in self._generators()],
             seconds=[self.train_seconds, self.valid_seconds],
             budget_seconds=self.seconds_before + monotonic() - self._begin,
             stopped_by=self.stopped_by,
@@ -275,17 +326,24 @@ class TrainerHooks:
             resume_file (str or Path): the file.
 
         Raises:
-            CheckpointError: if it is of another model or of other data, or cannot be read.
+            CheckpointError: if it is of another model, of other data or of other settings, cannot
+                be read, or is not beside its best model.
         """
         state = checkpoint.load(resume_file)
-        if "optimizer" not in state:
+        if "optimizers" not in state or not str(resume_file).endswith(".last.pth"):
             raise checkpoint.CheckpointError(
                 f"{resume_file} holds a model but no training state; resume from a .last.pth file"
             )
+        best = str(resume_file).removesuffix(".last.pth") + ".best.pth"
+        if state["best_epoch"] and not Path(best).is_file():
+            raise checkpoint.CheckpointError(f"{best}, the run's best model so far, is not there")
         self._load_weights(resume_file, state)
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.scheduler is not None and state["scheduler"] is not None:
-            self.scheduler.load_state_dict(state["scheduler"])
+        checkpoint.check_settings(state, self.config, resume_file)
+        for name, value in state["optimizers"].items():
+            getattr(self, name).load_state_dict(value)
+        vars(self.model).update(state["counters"])
+        for name, value in state["schedulers"].items():
+            self.schedulers[name].load_state_dict(value)
         self.start_epoch = self.epochs_done = state["epoch"] + 1
         self.cur_step = state["cur_step"]
         self.best_epoch = state["best_epoch"]
@@ -293,10 +351,13 @@ class TrainerHooks:
         self.best_valid_result = state["best_valid_result"]
         self.train_seconds, self.valid_seconds = state["seconds"]
         self.seconds_before = state["budget_seconds"]
-        if state["stopped_by"] == "early stopping":
+        seconds = self.config["max_train_seconds"]
+        self._budget_spent = (
+            state["best_epoch"] > 0 and seconds is not None and self.seconds_before >= seconds
+        )
+        if self._out_of_patience() or self._budget_spent:
             self.start_epoch = self.epochs
-        self.last_file = str(resume_file)
-        self.saved_model_file = str(resume_file).replace(".last.pth", ".best.pth")
+        self.last_file, self.saved_model_file = str(resume_file), best
         self._resumed = state
         self.logger.info(f"resumed from {resume_file} after epoch {state['epoch'] + 1}")
 
@@ -308,8 +369,18 @@ class TrainerHooks:
             )
         if self.dataset is not None:
             checkpoint.check_data(state, self.dataset, path)
-        self.model.load_state_dict(state["state_dict"])
-        self.model.load_other_parameter(state["other_parameter"])
+        try:
+            self.model.load_state_dict(state["state_dict"])
+        except RuntimeError as error:
+            raise checkpoint.CheckpointError(
+                f"the weights of {path} do not fit this model; its settings were others: {error}"
+            ) from error
+        self.model.load_other_parameter(
+            {
+                name: value.to(self.device) if isinstance(value, torch.Tensor) else value
+                for name, value in state["other_parameter"].items()
+            }
+        )
 
     # ---------------------------------------------------------------- evaluation
     @torch.no_grad()
@@ -347,7 +418,7 @@ class TrainerHooks:
 
 
 class DiffusionTrainer(TrainerHooks, Trainer):
-    """The trainer of our models."""
+    """RecBole's plain trainer with our hooks: of our models and of most of RecBole's."""
 
 
 class MarkovChainTrainer(TrainerHooks, TraditionalTrainer):
@@ -368,12 +439,12 @@ class ICDDTTrainer(DiffusionTrainer):
         self.truncation_report = None
         if self.config["truncation"] != "auto" or not valid_data or not self._saved:
             return
-        self._load_weights(self.saved_model_file)
-        if int(self.model.walk_steps) != self.config["diffusion_steps"]:
-            return  # decided before this resume
-        self.truncation_report = self.decide_truncation(valid_data)
         state = checkpoint.load(self.saved_model_file)
-        state.pop("format")
+        self._load_weights(self.saved_model_file, state)
+        if "truncation_report" in state:  # decided before this resume
+            self.truncation_report = state["truncation_report"]
+            return
+        self.truncation_report = self.decide_truncation(valid_data)
         state["state_dict"] = self.model.state_dict()
         state["truncation_report"] = self.truncation_report
         checkpoint.save(self.saved_model_file, state)

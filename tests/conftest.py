@@ -1,8 +1,19 @@
 """What tests share."""
 
+import os
+import random
 from pathlib import Path
 
 import pytest
+import torch
+
+from recbole_diffusion import registry
+from recbole_diffusion.config import Config
+from recbole_diffusion.data.dataloader import prepare_data
+from recbole_diffusion.quick_start import run_recbole_diffusion
+
+torch.set_num_threads(1)  # small tensors; two threads only wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for processes that tests start
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -18,3 +29,96 @@ def shared_path():
         return path
 
     return path_of
+
+
+@pytest.fixture(scope="session")
+def write_inter():
+    """Gives a function that writes rows as an atomic file ``folder/name/name[.part].inter``."""
+
+    def write(
+        folder,
+        name,
+        rows,
+        columns="user_id:token item_id:token behavior:token timestamp:float",
+        part=None,
+    ):
+        path = Path(folder, name, f"{name}.{part}.inter" if part else f"{name}.inter")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [columns.split(), *rows]
+        path.write_text("".join("\t".join(map(str, line)) + "\n" for line in lines))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def build_data():
+    """Gives a function from settings to a configuration, its data set and the three loaders."""
+
+    def build(folder, model, dataset="tiny", **settings):
+        quiet = {"data_path": str(folder), "use_gpu": False, "show_progress": False}
+        config = Config(model, dataset, config_dict=quiet | settings)
+        data = registry.get_dataset(config)(config)
+        return config, data, prepare_data(config, data)
+
+    return build
+
+
+# Settings with which a model trains in a fraction of a second.
+SMALL = {
+    "ICDDT": {"hidden_size": 8, "n_layers": 1, "diffusion_steps": 4, "truncation": 1.0},
+    "SASRec": {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1},
+    "GRU4Rec": {"embedding_size": 8, "hidden_size": 8},
+    "MultiVAE": {"latent_dimension": 4, "mlp_hidden_size": [8]},
+    "RecVAE": {"latent_dimension": 4, "hidden_dimension": 8, "n_enc_epochs": 1},
+    "LightGCN": {"embedding_size": 8, "n_layers": 1},
+}
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch, write_inter):
+    """Writes behaviour data of 40 users and 20 items that mostly walk in a circle, and goes there.
+
+    Returns:
+        pathlib.Path: the working directory; the data are in ``dataset/shop``.
+    """
+    draw = random.Random(7)
+    rows = []
+    for user in range(40):
+        item = draw.randrange(20)
+        for time in range(10):
+            rows.append((f"u{user}", f"i{item}", draw.choice(["view", "buy"]), time))
+            item = (item + 1) % 20 if draw.random() < 0.8 else draw.randrange(20)
+    write_inter(tmp_path / "dataset", "shop", rows)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Gives a function from a model and settings to those of a small run on the shop's data."""
+
+    def settings_of(model, **settings):
+        name = model if isinstance(model, str) else model.__name__
+        quiet = {"show_progress": False, "use_gpu": False, "epochs": 2, "train_batch_size": 64}
+        data = {
+            "BEHAVIOR_FIELD": "behavior",
+            "target_behavior": "buy",
+            "MAX_ITEM_LIST_LENGTH": 6,
+            "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"},
+        }
+        return quiet | data | SMALL.get(name, {}) | settings
+
+    return settings_of
+
+
+@pytest.fixture
+def run(shop, small):
+    """Gives a function from a model and settings to what a small run on the shop's data gives."""
+
+    def run(model, saved=True, **settings):
+        return run_recbole_diffusion(
+            model, "shop", config_dict=small(model, **settings), saved=saved
+        )
+
+    return run

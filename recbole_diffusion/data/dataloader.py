@@ -1,7 +1,11 @@
 """Loaders: training batches of similar lengths, and full ranking with one masking rule."""
 
 import torch
-from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
+from recbole.data.dataloader import (
+    FullSortEvalDataLoader,
+    NegSampleEvalDataLoader,
+    TrainDataLoader,
+)
 from recbole.data.utils import create_samplers, get_dataloader
 
 from recbole_diffusion.data.dataset import POSITION, DataError, LazySequentialDataset
@@ -64,13 +68,26 @@ class FullRankDataLoader(FullSortEvalDataLoader):
 
     ``mask_history``: True bars what the user had before from the ranking, False does not, None is
     RecBole's habit (general models mask, sequential ones do not). A positive that was seen before
-    stays a candidate.
+    stays a candidate. With behaviours both kinds of model bar the same items; general models
+    without behaviours keep RecBole's rule (what train, and at test validation, holds).
+
+    With ``length_buckets`` the rows of sequential data sets are ranked in order of their history
+    lengths, so that short ones are not padded to long ones.
     """
 
     def __init__(self, config, dataset, sampler, shuffle=False):
+        if isinstance(dataset, LazySequentialDataset) and config["length_buckets"]:
+            dataset.inter_feat._reindex(torch.argsort(dataset.lengths(), stable=True))
         super().__init__(config, dataset, sampler, shuffle=shuffle)
         mask = config["mask_history"]
         self.mask_history = (not self.is_sequential) if mask is None else mask
+        self.first_ranked = None  # a general model's user: position of the first ranked row
+        if not self.is_sequential and config["BEHAVIOR_FIELD"] and POSITION in dataset.inter_feat:
+            rows = dataset.inter_feat
+            none = torch.full((dataset.user_num,), torch.iinfo(torch.int64).max)
+            self.first_ranked = none.scatter_reduce_(
+                0, rows[self.uid_field], rows[POSITION], reduce="amin"
+            )
 
     def _init_batch_size_and_step(self):
         users = self.config["eval_users_per_batch"]
@@ -82,19 +99,31 @@ class FullRankDataLoader(FullSortEvalDataLoader):
         if not self.mask_history:
             history = None
         elif self.is_sequential:
-            history = self._seen_before(index, positive_i)
+            position = self._dataset.inter_feat[POSITION][torch.as_tensor(index)]
+            history = self._seen_before(rows[self.uid_field], position, positive_u, positive_i)
+        elif self.first_ranked is not None:
+            user = rows[self.uid_field]
+            history = self._seen_before(user, self.first_ranked[user], positive_u, positive_i)
         return rows, history, positive_u, positive_i
 
-    def _seen_before(self, index, positive):
-        """Row and item of everything before each row, its positive left out: two vectors."""
+    def _seen_before(self, user, count, positive_u, positive_i):
+        """What stands before each row of a batch, positives left out.
+
+        Args:
+            user (torch.Tensor): user of each row, shape: [B].
+            count (torch.Tensor): how many interactions of the user stand before it, shape: [B].
+            positive_u (torch.Tensor): rows of the positives, shape: [n_positives].
+            positive_i (torch.Tensor): items of the positives, shape: [n_positives].
+
+        Returns:
+            tuple of torch.Tensor: row of the batch and item, shape: [n_seen] each.
+        """
         data = self._dataset
-        rows = data.inter_feat[index]
-        first = data.start[rows[self.uid_field]]
-        count = rows[POSITION]
         row = torch.repeat_interleave(torch.arange(len(count)), count)
         offset = torch.arange(len(row)) - torch.repeat_interleave(count.cumsum(0) - count, count)
-        item = data.store[self.iid_field][first[row] + offset]
-        keep = item != positive[row]
+        item = data.store[self.iid_field][data.start[user][row] + offset]
+        positive = positive_u * data.item_num + positive_i
+        keep = ~torch.isin(row * data.item_num + item, positive)
         return row[keep], item[keep]
 
 
@@ -131,6 +160,8 @@ def prepare_data(config, dataset):
             loader = BucketTrainDataLoader
         elif loader is FullSortEvalDataLoader:
             loader = FullRankDataLoader
+        elif loader is NegSampleEvalDataLoader:
+            part.crop = False  # it joins pieces that would be cropped one by one
         shuffle = config["shuffle"] if phase == "train" else False
         loaders.append(loader(config, part, sampler, shuffle=shuffle) if len(part) else None)
     return tuple(loaders)

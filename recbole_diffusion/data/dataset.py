@@ -14,15 +14,28 @@ from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils.enum_type import FeatureSource, FeatureType
 
+from recbole_diffusion.data.atomic import DataError, check_lines, first_bad_number
+
 POSITION = "position"  # column: how many earlier interactions of its user a row has
-
-
-class DataError(ValueError):
-    """The data cannot be used as they are; the message says where and what to do."""
+TIED = "tied"  # column until the split is done: the stamp is that of the interaction before
 
 
 class DataNotFoundError(DataError):
     """The data set's files are not there; the message says how to prepare them."""
+
+
+def select(rows, mask):
+    """Rows of an Interaction where the mask is True, in their order.
+
+    Args:
+        rows (Interaction): the rows.
+        mask (torch.Tensor): bool, shape: [n_rows].
+
+    Returns:
+        Interaction: a copy of those rows.
+    """
+    # Interaction's own indexing would make a Python list of the index, for every column.
+    return Interaction({field: rows[field][mask] for field in rows})
 
 
 class BehaviorData:
@@ -34,6 +47,8 @@ class BehaviorData:
 
     Attributes:
         behavior_field (str): name of the behaviour column, None without behaviours.
+        in_order (bool): whether rows have a place in their user's history; only general models
+            with order RO go without.
         target_behavior_ids (list of int): ids of the behaviours that are predicted.
         store (dict of str to torch.Tensor): every interaction that can be history, sorted by user,
             then time in float64, then file order; one tensor of shape [n_stored] a field.
@@ -46,9 +61,23 @@ class BehaviorData:
         super()._get_field_from_config()
         self.behavior_field = self.config["BEHAVIOR_FIELD"]
         self.ready_made = self.config["benchmark_filename"] is not None
+        self.in_order = self._needs_time() or self.ready_made
         self.split_report = {}
+        self._refuse_without_order()
+
+    def _refuse_without_order(self):
+        """What is cut by position in a history needs histories in order."""
+        if self.in_order:
+            return
+        split = next(iter(self.config["eval_args"]["split"] or {}), None)
+        if self.behavior_field is not None and split in ("LS", "TS"):
+            raise DataError(f"the split {split} with behaviours needs eval_args order: TO, not RO")
+        if self.config["train_rows"] == "last":
+            raise DataError("train_rows: last needs eval_args order: TO, not RO")
 
     def _load_data(self, token, dataset_path):
+        if self.ready_made:
+            self._refuse_filters()
         names = [f"{token}.{part}.inter" for part in self.config["benchmark_filename"] or []]
         missing = [
             name for name in names or [f"{token}.inter"] if not Path(dataset_path, name).is_file()
@@ -65,9 +94,17 @@ class BehaviorData:
             )
         super()._load_data(token, dataset_path)
 
+    def _load_feat(self, filepath, source):
+        """RecBole's reading of an atomic file, with a word on what is wrong with it and where."""
+        form = (filepath, self.config["field_separator"], self.config["encoding"])
+        if source == FeatureSource.INTERACTION:
+            check_lines(*form)
+        try:
+            return super()._load_feat(filepath, source)
+        except ValueError as error:
+            raise DataError(first_bad_number(*form) or f"{filepath}: {error}") from error
+
     def _load_inter_feat(self, token, dataset_path):
-        if self.ready_made:
-            self._refuse_filters()
         super()._load_inter_feat(token, dataset_path)
         self._check_rows(Path(dataset_path))
         if self.config["behavior_from"] is not None:
@@ -78,19 +115,19 @@ class BehaviorData:
 
     def _refuse_filters(self):
         """Ready-made splits are what their authors cut: a filter would change the held-out rows."""
+        files = self.config["benchmark_filename"]
+        if not isinstance(files, list) or len(files) not in (3, 4):
+            raise DataError(
+                f"benchmark_filename names train, valid, test and optionally history, not {files}"
+            )
         idle = (None, "[0,inf)")
         keys = ("rm_dup_inter", "val_interval", "user_inter_num_interval")
         keys += ("item_inter_num_interval",)
         used = [key for key in keys if self.config[key] not in idle]
         if used:
             raise DataError(
-                f"{', '.join(used)} cannot be used with the ready-made split "
-                f"{self.config['benchmark_filename']}: filter before cutting the files"
-            )
-        if len(self.config["benchmark_filename"]) not in (3, 4):
-            raise DataError(
-                "benchmark_filename names train, valid, test and optionally history, not "
-                f"{self.config['benchmark_filename']}"
+                f"{', '.join(used)} cannot be used with the ready-made split {files}: filter "
+                "before cutting the files"
             )
 
     def _place(self, row):
@@ -105,36 +142,53 @@ class BehaviorData:
 
     def _check_rows(self, folder):
         table = self.inter_feat
-        needed = [self.uid_field, self.iid_field]
-        if self.behavior_field is not None and self.config["behavior_from"] is None:
-            needed.append(self.behavior_field)
-        if self.config["behavior_from"] is not None:
-            needed.append(self.config["behavior_from"]["field"])
-        if self._needs_time():
-            needed.append(self.time_field)
-        for field in needed:
-            if field not in table:
+        files = f"{folder / self.dataset_name}*.inter"
+        source = self.config["behavior_from"] and self.config["behavior_from"]["field"]
+        needed = {"USER_ID_FIELD": self.uid_field, "ITEM_ID_FIELD": self.iid_field}
+        if source is not None:
+            needed["behavior_from"] = source
+        elif self.behavior_field is not None:
+            needed["BEHAVIOR_FIELD"] = self.behavior_field
+        loaded = [] if table is None else list(table)
+        if self._needs_time() or (self.ready_made and self.time_field in loaded):
+            needed["TIME_FIELD"] = self.time_field
+        for key, field in needed.items():
+            if field not in loaded:
                 raise DataError(
-                    f"column '{field}' is not among the loaded columns {list(table)} of "
-                    f"{folder / self.dataset_name}*.inter: name the right column "
-                    "(USER_ID_FIELD, ITEM_ID_FIELD, BEHAVIOR_FIELD, TIME_FIELD) or add it to "
-                    "load_col"
+                    f"column '{field}' is not among the loaded columns {loaded} of {files}: name "
+                    f"the right column ({key}) or add it to load_col"
                 )
+        self._check_kinds(files, source)
         if len(table) == 0:
-            raise DataError(f"{folder / self.dataset_name}*.inter holds no interactions")
-        for field in needed:  # the host would fill a gap with id 0 or the mean
+            raise DataError(f"{files} holds no interactions")
+        for field in needed.values():  # the host would fill a gap with id 0 or the mean
             gap = table[field].isna().to_numpy()
             if self.field2type[field] == FeatureType.FLOAT:
                 gap |= ~np.isfinite(table[field].to_numpy())
             if gap.any():
                 raise DataError(
-                    f"{self._place(int(gap.argmax()))}: '{field}' is missing or not finite "
-                    f"({int(gap.sum())} such lines)"
+                    f"{self._place(int(gap.argmax()))}: '{field}' is missing (empty, or a word for "
+                    f"it such as NA or null) or not finite ({int(gap.sum())} such lines)"
                 )
-        if self.ready_made:
-            for part, size in zip(self.config["benchmark_filename"], self.file_size_list):
-                if size == 0:
-                    raise DataError(f"{self.dataset_name}.{part}.inter holds no interactions")
+
+    def _check_kinds(self, files, behavior_source):
+        """A column of another type than its use needs would be read as something else."""
+        kinds = {behavior_source: FeatureType.FLOAT}
+        if self.in_order:  # ids of stamps would be in the order of their first lines
+            kinds[self.time_field] = FeatureType.FLOAT
+        if behavior_source is None:
+            kinds[self.behavior_field] = FeatureType.TOKEN
+        for field, kind in kinds.items():
+            if field in self.inter_feat and self.field2type[field] != kind:
+                raise DataError(
+                    f"{files} line 1: column '{field}' is of type "
+                    f"{self.field2type[field].value} and must be {field}:{kind.value}"
+                )
+        if POSITION in self.inter_feat or TIED in self.inter_feat:
+            raise DataError(
+                f"{files} holds a column '{POSITION}' or '{TIED}', a name that is taken: leave it "
+                "out with unload_col, or rename it"
+            )
 
     def _needs_time(self):
         """Time order matters for sequential models and for every split by time."""
@@ -143,17 +197,21 @@ class BehaviorData:
     def _derive_behavior(self):
         """Makes the behaviour column out of another one, as ``behavior_from`` of the YAML says."""
         source = self.config["behavior_from"]["field"]
-        values = self.inter_feat[source]
+        values = self.inter_feat[source].to_numpy()
         behavior = np.full(len(values), None, dtype=object)
+        intervals = np.zeros(len(values), dtype=np.int64)  # how many a value lies in
         for token, interval in self.config["behavior_from"]["values"].items():
             parsed = self._parse_intervals_str(interval)
-            inside = values.map(lambda value: self._within_intervals(value, parsed))  # noqa: B023
-            behavior[inside.to_numpy(dtype=bool)] = str(token)
-        if (behavior == None).any():  # noqa: E711 (element-wise)
-            row = int((behavior == None).argmax())  # noqa: E711
+            if len(parsed) < str(interval).count(";") + 1:  # the host leaves such a part out
+                raise DataError(f"behavior_from: '{interval}' of {token} is no interval like [1,2]")
+            inside = self._within_intervals(values, parsed)
+            behavior[inside] = str(token)
+            intervals += inside
+        if (intervals != 1).any():
+            row = int((intervals != 1).argmax())
             raise DataError(
-                f"{self._place(row)}: {source} = {values.iloc[row]} is in no interval of "
-                "behavior_from"
+                f"{self._place(row)}: {source} = {values[row]} is in "
+                f"{['no interval', 'several intervals'][min(intervals[row], 1)]} of behavior_from"
             )
         self.inter_feat[self.behavior_field] = behavior
         self.field2type[self.behavior_field] = FeatureType.TOKEN
@@ -190,40 +248,39 @@ class BehaviorData:
 
     # ------------------------------------------------------------------ order
     def _change_feat_format(self):
-        """Sorts once by (user, time in float64, file order), then builds the tensors."""
+        """Builds the tensors, and the store in order of user, time in float64, file."""
         if self.behavior_field is not None:
             ids = self.field2token_id[self.behavior_field]
+            gone = [token for token in self.target_tokens if token not in ids]
+            if gone:
+                raise DataError(f"the filters leave no interaction of target_behavior {gone}")
             self.target_behavior_ids = [ids[token] for token in self.target_tokens]
         if self.config["behavior_from"] is not None:
             self._del_col(self.inter_feat, self.config["behavior_from"]["field"])
-        if self._needs_time() or self.ready_made:
-            self._sort_rows()
+        time = None
+        if self.time_field in self.inter_feat:
+            time = self.inter_feat[self.time_field].to_numpy()  # float64; tensors are float32
         super()._change_feat_format()
-        if self._needs_time() or self.ready_made:
-            self._build_store()
+        if self.in_order:
+            self._build_store(time)
 
-    def _sort_rows(self):
-        table = self.inter_feat
-        part = np.zeros(len(table), dtype=np.int64)
-        if self.ready_made:  # the files' order: train, valid, test, history
-            part = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
-        timed = self.time_field is not None and self.time_field in table
-        # float64: millisecond stamps in float32 would misorder most users
-        time = table[self.time_field].to_numpy(np.float64) if timed else np.zeros(len(table))
-        order = np.lexsort((time, table[self.uid_field].to_numpy(), part))  # stable: ties keep
-        self.inter_feat = table.iloc[order].reset_index(drop=True)  # the order of the file
-        self._part, self._time = part[order], time[order]
+    def _build_store(self, time):
+        """Fills ``store`` and ``start`` and gives every row its position.
 
-    def _build_store(self):
-        """Fills ``store`` and ``start`` and gives every row its position."""
+        Args:
+            time (numpy.ndarray): stamps in float64, in which milliseconds keep their order, shape:
+                [n_rows]; None where the order of the files is the only one.
+        """
         rows = self.inter_feat
         user = rows[self.uid_field].numpy()
-        history = np.isin(self._part, (0, 3)) if self.ready_made else np.ones(len(user), bool)
-        stored = np.flatnonzero(history)
-        stored = stored[np.lexsort((self._part[stored], user[stored]))]
-        index = torch.from_numpy(stored)
-        self.store = {field: rows[field][index] for field in rows}
-        self.store_time = self._time[stored]
+        self._part = np.zeros(len(user), dtype=np.int64)
+        if self.ready_made:  # in the order of the files: train, valid, test, history
+            self._part = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
+        past = np.flatnonzero(np.isin(self._part, (0, 3)))
+        keys = [self._part[past], user[past]]
+        # Stable: ties keep the order of the file.
+        stored = past[np.lexsort(keys if time is None else [time[past], *keys])]
+        self.store = {field: rows[field][torch.from_numpy(stored)] for field in rows}
         count = np.bincount(user[stored], minlength=self.user_num)
         start = np.concatenate([[0], np.cumsum(count)])
         self.start = torch.from_numpy(start)
@@ -234,12 +291,16 @@ class BehaviorData:
             position[self._part == 1] = trained[user[self._part == 1]]
             position[self._part == 2] = count[user[self._part == 2]]
         rows[POSITION] = torch.from_numpy(position)
+        if time is not None:
+            self.store_time = time[stored]
+            before = self.store_time[start[user] + position - 1]
+            rows[TIED] = torch.from_numpy((position > 0) & (before == time))
 
     def sort(self, by, ascending=True):
-        """RecBole's sort, but by time with the float64 stamps; ties keep user and file order."""
+        """RecBole's sort, but by time with the float64 stamps; ties keep the order there is."""
         if by == self.time_field and POSITION in self.inter_feat and not self.ready_made:
             row = self.start[self.inter_feat[self.uid_field]] + self.inter_feat[POSITION]
-            order = np.lexsort((row.numpy(), self.store_time[row.numpy()]))
+            order = np.argsort(self.store_time[row.numpy()], kind="stable")
             self.inter_feat._reindex(torch.from_numpy(order if ascending else order[::-1].copy()))
         else:
             super().sort(by=by, ascending=ascending)
@@ -254,13 +315,11 @@ class BehaviorData:
         if self.ready_made:
             self._change_feat_format()
             self._drop_unused_col()
-            datasets = [self._part_rows(self._part == part) for part in range(3)]
+            parts = [torch.from_numpy(self._part == part) for part in range(3)]
+            datasets = [self.copy(select(self.inter_feat, part)) for part in parts]
         else:
             datasets = super().build()
         return self._finish(datasets)
-
-    def _part_rows(self, mask):
-        return self.copy(self.inter_feat[np.flatnonzero(mask)])
 
     def _is_target(self, rows):
         """Which rows are of a target behaviour, shape [n_rows]."""
@@ -292,7 +351,7 @@ class BehaviorData:
         masks = [position < first_held_out[user]]
         masks += [position == held_out[name][user] for name in ("valid", "test")]
         self._drop_unused_col()
-        return [self._part_rows(mask.numpy()) for mask in masks]
+        return [self.copy(select(self.inter_feat, mask)) for mask in masks]
 
     def _last_target_positions(self):
         """Positions of each user's last two target interactions that may be held out.
@@ -324,8 +383,8 @@ class BehaviorData:
         if self.behavior_field is None:
             return datasets
         for dataset in datasets[1:]:
-            keep = self._is_target(dataset.inter_feat).numpy()
-            dataset.inter_feat = dataset.inter_feat[np.flatnonzero(keep)]
+            rows = dataset.inter_feat
+            dataset.inter_feat = select(rows, self._is_target(rows))
         return datasets
 
     def _finish(self, datasets):
@@ -333,34 +392,34 @@ class BehaviorData:
         train = datasets[0]
         for dataset in datasets:
             dataset.floor = None
-        if POSITION in train.inter_feat:
-            self._find_trained_rows(train)
+        if self.in_order:
+            rows = train.inter_feat
+            train.inter_feat = select(rows, rows[POSITION] >= self._first_target)
             if self.config["train_rows"] == "last":
                 self._keep_last_rows(train)
             for name, dataset in zip(("valid", "test"), datasets[1:]):
                 self._drop_rows_without_history(name, dataset)
+        if self.behavior_field is not None and self.config["train_behaviors"] == "target":
+            train.inter_feat = select(train.inter_feat, self._is_target(train.inter_feat))
         if self.behavior_field is not None:
-            if self.config["train_behaviors"] == "target":
-                keep = self._is_target(train.inter_feat).numpy()
-                train.inter_feat = train.inter_feat[np.flatnonzero(keep)]
             self._finish_behavior_rows(datasets)
-        self.split_report["train_rows"] = len(train)
-        for name, dataset in zip(("valid", "test"), datasets[1:]):
-            self.split_report[f"{name}_rows"] = len(dataset)
+        self._count(datasets)
         return datasets
 
-    def _find_trained_rows(self, train):
-        """Marks the stored rows up to each user's last training row, shape [n_stored].
+    def _count(self, datasets):
+        """Writes the split report."""
+        self.split_report["train_rows"] = len(datasets[0])
+        for name, dataset in zip(("valid", "test"), datasets[1:]):
+            self.split_report[f"{name}_rows"] = len(dataset)
+            if TIED in dataset.inter_feat:
+                self.split_report[f"{name}_rows_tied"] = int(dataset.inter_feat[TIED].sum())
+        for dataset in datasets:
+            dataset.inter_feat.interaction.pop(TIED, None)
 
-        They are what training may look at, as history or as target.
-        """
+    def _ends(self, rows):
+        """One past each user's last position among some rows, shape: [n_users]."""
         end = torch.zeros(self.user_num, dtype=torch.int64)
-        user, position = train.inter_feat[self.uid_field], train.inter_feat[POSITION]
-        end.scatter_reduce_(0, user, position + 1, reduce="amax")
-        train.train_end = end
-        stored_user = self.store[self.uid_field]
-        stored_position = torch.arange(len(stored_user)) - self.start[stored_user]
-        train.trained_row = stored_position < end[stored_user]
+        return end.scatter_reduce_(0, rows[self.uid_field], rows[POSITION] + 1, reduce="amax")
 
     def _keep_last_rows(self, train):
         """``train_rows: last``: only the user's last L training interactions exist in training.
@@ -368,23 +427,20 @@ class BehaviorData:
         JD at L = 50 so has 245,227 training rows with a mean history of 16.5, as the published
         ICDDT program has.
         """
-        train.floor = (train.train_end - self.config["MAX_ITEM_LIST_LENGTH"]).clamp(min=0)
         rows = train.inter_feat
-        keep = rows[POSITION] >= train.floor[rows[self.uid_field]] + self._first_target
-        train.inter_feat = rows[np.flatnonzero(keep.numpy())]
-        stored_user = self.store[self.uid_field]
-        stored_position = torch.arange(len(stored_user)) - self.start[stored_user]
-        train.trained_row &= stored_position >= train.floor[stored_user]
+        train.floor = (self._ends(rows) - self.config["MAX_ITEM_LIST_LENGTH"]).clamp(min=0)
+        first = train.floor[rows[self.uid_field]] + self._first_target
+        train.inter_feat = select(rows, rows[POSITION] >= first)
 
     def _drop_rows_without_history(self, name, dataset):
         if self._first_target == 0 and self.behavior_field is None:
             return  # a general model of RecBole's own split keeps its rows
-        position = dataset.inter_feat[POSITION]
-        if (position == 0).any():
-            count = int((position == 0).sum())
+        rows = dataset.inter_feat
+        count = int((rows[POSITION] == 0).sum())
+        if count:
             self.split_report[f"{name}_rows_without_history"] = count
             self.logger.warning(f"{count} {name} rows have no history and are not ranked")
-            dataset.inter_feat = dataset.inter_feat[np.flatnonzero((position > 0).numpy())]
+            dataset.inter_feat = select(rows, rows[POSITION] > 0)
 
     def trained_items(self):
         """Which items a model could have seen in training, as history or as target.
@@ -395,12 +451,13 @@ class BehaviorData:
             torch.Tensor: bool, shape: [n_items]; the padding item is False.
         """
         seen = torch.zeros(self.item_num, dtype=torch.bool)
-        if getattr(self, "trained_row", None) is not None and self._first_target == 1:
-            seen[self.store[self.iid_field][self.trained_row]] = True
-        else:
-            seen[self.inter_feat[self.iid_field]] = True
+        seen[self._items_in_training()] = True
         seen[0] = False
         return seen
+
+    def _items_in_training(self):
+        """Items of the training rows, repeated ones too; one dimension."""
+        return self.inter_feat[self.iid_field]
 
 
 class GeneralDataset(BehaviorData, Dataset):
@@ -416,7 +473,9 @@ class GeneralDataset(BehaviorData, Dataset):
         rows = datasets[0].inter_feat
         pair = rows[self.uid_field].numpy() * self.item_num + rows[self.iid_field].numpy()
         _, first = np.unique(pair, return_index=True)
-        datasets[0].inter_feat = rows[np.sort(first)]
+        once = torch.zeros(len(rows), dtype=torch.bool)
+        once[torch.from_numpy(first)] = True
+        datasets[0].inter_feat = select(rows, once)
 
 
 class LazySequentialDataset(BehaviorData, SequentialDataset):
@@ -429,6 +488,10 @@ class LazySequentialDataset(BehaviorData, SequentialDataset):
 
     _first_target = 1  # a user's first interaction has no history to predict it from
 
+    def _get_field_from_config(self):
+        super()._get_field_from_config()
+        self.crop = self.config["crop_history"]
+
     def _needs_time(self):
         return not self.ready_made
 
@@ -440,9 +503,12 @@ class LazySequentialDataset(BehaviorData, SequentialDataset):
                 "(unload_col), the histories are cut from the rows of train"
             )
         super()._change_feat_format()
-        if not self.ready_made:
-            keep = self.inter_feat[POSITION] >= self._first_target
-            self.inter_feat = self.inter_feat[np.flatnonzero(keep.numpy())]
+        if not self.ready_made and self.behavior_field is None:
+            # RecBole splits the prefixes it made, user by user; with behaviours the split is that
+            # of the general models.
+            rows = self.inter_feat
+            self.inter_feat = select(rows, rows[POSITION] >= self._first_target)
+            self.inter_feat.sort(by=[self.uid_field, POSITION])
 
     def data_augmentation(self):
         """Declares the list fields; the windows themselves are cut when a batch is drawn."""
@@ -462,10 +528,21 @@ class LazySequentialDataset(BehaviorData, SequentialDataset):
             field for field in self.inter_feat if field != self.uid_field and field not in hidden
         ]
 
-    def _part_rows(self, mask):
-        if self.ready_made:  # training targets have a history
-            mask = mask & ((self._part != 0) | (self.inter_feat[POSITION].numpy() >= 1))
-        return super()._part_rows(mask)
+    def _finish(self, datasets):
+        super()._finish(datasets)
+        self._find_trained_rows(datasets[0])
+        return datasets
+
+    def _find_trained_rows(self, train):
+        """Marks the stored rows that training looks at, as history or as target: [n_stored]."""
+        begin, end = train._bounds(train.inter_feat)
+        depth = torch.zeros(len(train.store[self.uid_field]) + 1, dtype=torch.int64)
+        depth.index_add_(0, begin, torch.ones_like(begin))
+        depth.index_add_(0, end + 1, -torch.ones_like(end))
+        train.trained_row = depth.cumsum(0)[:-1] > 0
+
+    def _items_in_training(self):
+        return self.store[self.iid_field][self.trained_row]
 
     def _finish_behavior_rows(self, datasets):
         if not self.config["behavior_input"]:  # a single-behaviour model never sees behaviours
@@ -489,29 +566,34 @@ class LazySequentialDataset(BehaviorData, SequentialDataset):
             at index length - 1, zeros after it; and the lengths, shape [B]. n is the longest
             history of the batch (at least 1), or L where the model cannot be cropped.
         """
+        begin, end = self._bounds(rows)
+        length = end - begin  # [B]
+        crop = self.crop and len(length) > 0
+        n = max(int(length.max()), 1) if crop else self.max_item_list_len
+        column = torch.arange(n)
+        padding = column >= length[:, None]  # [B, n]
+        index = (begin[:, None] + column).masked_fill_(padding, 0)
+        cut = {self.item_list_length_field: length}
+        for field in self.list_fields:
+            window = self.store[field][index]  # [B, n], or [B, n, width] for a column of sequences
+            window[padding] = 0
+            cut[field + self.config["LIST_SUFFIX"]] = window
+        return cut
+
+    def _bounds(self, rows):
+        """First stored row of each row's history and the one past its last, shape: [n_rows] each.
+
+        The one past the last is the row itself, if it is stored.
+        """
         user = rows[self.uid_field]
         first = self.start[user] if self.floor is None else self.start[user] + self.floor[user]
         end = self.start[user] + rows[POSITION]
-        begin = torch.maximum(end - self.max_item_list_len, first)
-        length = end - begin  # [B]
-        crop = self.config["crop_history"] and len(user) > 0
-        n = max(int(length.max()), 1) if crop else self.max_item_list_len
-        column = torch.arange(n)
-        index = (begin[:, None] + column).clamp_(max=len(self.store_time) - 1)  # [B, n]
-        padding = column >= length[:, None]
-        cut = {
-            field + self.config["LIST_SUFFIX"]: self.store[field][index].masked_fill_(padding, 0)
-            for field in self.list_fields
-        }
-        cut[self.item_list_length_field] = length
-        return cut
+        return torch.maximum(end - self.max_item_list_len, first), end
 
     def lengths(self):
         """Lengths of all rows' histories, shape: [n_rows]."""
-        user, position = self.inter_feat[self.uid_field], self.inter_feat[POSITION]
-        if self.floor is not None:
-            position = position - self.floor[user]
-        return position.clamp(max=self.max_item_list_len)
+        begin, end = self._bounds(self.inter_feat)
+        return end - begin
 
     def inter_matrix(self, form="coo", value_field=None):
         """Users x items of everything training may look at (the host looks for short windows).

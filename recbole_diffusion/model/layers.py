@@ -239,12 +239,15 @@ class DifferentialAttention(nn.Module):
         key_weight, value_weight = self.key_value.weight.chunk(2)  # [2D, D] each
         value_bias = self.key_value.bias.chunk(2)[1].view(heads, 1, -1)  # [H, 1, 2d]
         query = query / math.sqrt(self.head_size)
-        query = query @ key_weight.unflatten(0, (2 * heads, -1))  # [B, 2H, L_q, D]
+        # einsum, because a broadcast product would copy the weights for every row of the batch
+        key_weight = key_weight.unflatten(0, (2 * heads, -1))  # [2H, d, D]
+        query = torch.einsum("bhqd,hde->bhqe", query, key_weight)  # [B, 2H, L_q, D]
         score = query.flatten(1, 2) @ key_value.transpose(1, 2)  # [B, 2H * L_q, L_k]
         attention = self.difference(score.unflatten(1, (2 * heads, -1)), hidden_key)
         seen = attention.flatten(1, 2) @ key_value  # [B, H * L_q, D]
         seen = seen.unflatten(1, (heads, -1))  # [B, H, L_q, D]
-        seen = seen @ value_weight.unflatten(0, (heads, -1)).transpose(1, 2)  # [B, H, L_q, 2d]
+        value_weight = value_weight.unflatten(0, (heads, -1))  # [H, 2d, D]
+        seen = torch.einsum("bhqe,hde->bhqd", seen, value_weight)  # [B, H, L_q, 2d]
         return self.combine(seen + attention.sum(dim=-1, keepdim=True) * value_bias)
 
     def forward(self, query, key_value, hidden_key):

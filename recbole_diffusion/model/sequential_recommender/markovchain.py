@@ -11,7 +11,9 @@ The score of item b after a history a_0 (newest), a_1, .. is
     + self\_weight \cdot [b = a_j] \right) + popularity\_weight \cdot pop(b)
 
 where c counts pairs of a training sequence that lie 1 to ``max_gap`` apart, each weighted with
-1 / gap, and pop(b) is b's share of all training interactions.
+1 / gap, and pop(b) is b's share of all training interactions. Short histories leave most items at
+zero, some rows at fewer items than are ranked: with the default popularity_weight of 1e-9 the more
+popular of two equal items comes first, instead of the one with the smaller id.
 
 Letters: B batch size, w window.
 """

@@ -1,0 +1,240 @@
+"""What is installed, what is wrong with it, and what to do about it.
+
+Nothing heavy is imported at the top: this has to work where RecBole or torch does not.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import tempfile
+from pathlib import Path
+
+from recbole_diffusion.paths import properties_dir
+
+# Package: bounds and reason. All but the last two stand in setup.py too.
+BOUNDS = {
+    "torch": (">=2.6", "current GPUs need current releases; checkpoints are read as weights only"),
+    "recbole": ("==1.2.1", "the host; other releases were not run"),
+    "setuptools": ("<81", "ray <= 2.6.3 imports pkg_resources, which later ones lack"),
+    "numpy": (">=1.26,<2", "RecBole uses np.bool8 and np.float_, which numpy 2 removed"),
+    "pandas": (">=2,<3", "in pandas 3 RecBole's chained fillna(inplace=True) does nothing"),
+    "scipy": (">=1.11,<1.13", "LightGCN, NGCF and others call dok_matrix._update, gone in 1.13"),
+    "tensorboard": (">=2.14", "RecBole's trainer logs with it"),
+    "PyYAML": (">=6", "settings are YAML"),
+    "tqdm": (">=4.60", "RecBole's progress bars"),
+    "ray": ("<=2.6.3", "RecBole's own upper bound; tuning uses it"),
+    "pyarrow": ("<20", "later ones may refuse numpy 1; tuning and .parquet files use it"),
+}
+OPTIONAL = {"ray", "pyarrow"}  # fine if missing, but not if out of bounds
+PYTHON = (">=3.10,<3.12", "RecBole needs ray <= 2.6.3, which has no build for Python 3.12")
+HOST = ("recbole.config", "recbole.data", "recbole.trainer")  # what a run imports of RecBole
+
+
+def examine(data_path="dataset"):
+    """Looks at versions, device, data folders and the installation itself.
+
+    Args:
+        data_path (str or Path): the folder of data sets.
+
+    Returns:
+        dict: plain values under ``ok``, ``versions``, ``broken`` (package, version, needs, reason
+        and remedy each), ``imports`` (module to error), ``device``, ``data``, ``properties`` and
+        ``saved``.
+    """
+    versions = {"python": platform.python_version()}
+    versions.update((name, _version(name)) for name in BOUNDS)
+    try:
+        properties = str(properties_dir())
+    except FileNotFoundError:
+        properties = None
+    report = {
+        "versions": versions,
+        "broken": broken_bounds(versions),
+        "imports": {name: _import_error(name) for name in ("torch", *HOST)},
+        "device": _device(),
+        "data": _data(Path(data_path), properties),
+        "properties": properties,
+        "saved": _saved(Path("saved")),
+    }
+    report["ok"] = (
+        not report["broken"]
+        and not any(report["imports"].values())
+        and properties is not None
+        and report["saved"]["writable"]
+    )
+    return report
+
+
+def broken_bounds(versions):
+    """Which versions are out of bounds.
+
+    Args:
+        versions (dict of str to str): package to version, None where it is not installed.
+
+    Returns:
+        list of dict: package, version, needs, reason and remedy, a command.
+    """
+    broken = []
+    for name, version in versions.items():
+        needs, reason = PYTHON if name == "python" else BOUNDS[name]
+        if version is None and name in OPTIONAL or within(version, needs):
+            continue
+        remedy = f'pip install "{name}{needs}"'
+        if name == "python":
+            remedy = "python3.11 -m venv .venv && .venv/bin/pip install recbole-diffusion"
+        broken.append(
+            {"package": name, "version": version, "needs": needs, "reason": reason}
+            | {"remedy": remedy}
+        )
+    return broken
+
+
+def within(version, needs):
+    """Whether a version lies in bounds like ``>=1.26,<2``.
+
+    Args:
+        version (str): for example ``2.13.0+cpu``; None is in no bounds.
+        needs (str): comparisons with >=, <=, == or <, parted by commas.
+
+    Returns:
+        bool: whether all of them hold; a pre-release counts as its release.
+    """
+    if version is None:
+        return False
+    for bound in needs.split(","):
+        sign, limit = re.fullmatch(r"(>=|<=|==|<)(.+)", bound).groups()
+        here, there = _numbers(version), _numbers(limit)
+        width = max(len(here), len(there))
+        here, there = (x + (0,) * (width - len(x)) for x in (here, there))
+        holds = {">=": here >= there, "<=": here <= there, "==": here == there, "<": here < there}
+        if not holds[sign]:
+            return False
+    return True
+
+
+def _numbers(version):
+    release = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in release.group().split(".")) if release else ()
+
+
+def _version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _import_error(name):
+    """Why a module cannot be imported, None if it can."""
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # a broken dependency may raise anything
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return None
+
+
+def _device():
+    """What training would run on."""
+    device = {"kind": None, "name": None, "threads": None, "cores": os.cpu_count()}
+    try:
+        import torch
+    except Exception:
+        return device
+    device.update(kind="cpu", threads=torch.get_num_threads())
+    if torch.cuda.is_available():
+        device.update(kind="cuda", name=torch.cuda.get_device_name(0))
+    elif torch.backends.mps.is_available():
+        device.update(kind="mps", name="not used: RecBole knows cuda and cpu")
+    return device
+
+
+def _data(folder, properties):
+    """Which data sets are in a folder, and how to get those that are not."""
+    found = {}
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            files = sorted(file.name for file in path.glob(f"{path.name}.*") if file.is_file())
+            if any(name.endswith(".inter") for name in files):
+                found[path.name] = files
+    missing = {}
+    for file in sorted(Path(properties, "dataset").glob("*.yaml")) if properties else []:
+        settings = _settings(file)
+        parts = [f".{part}" for part in settings.get("benchmark_filename") or []] or [""]
+        needed = {f"{file.stem}{part}.inter" for part in parts}
+        if file.stem == "ml-100k":  # RecBole brings it along
+            found[file.stem] = _wheel_files()
+        elif not needed <= set(found.get(file.stem, [])):
+            hint = " ".join(str(settings.get("prepare_hint") or "").split())
+            command = re.search(r"`([^`]+)`", hint)
+            missing[file.stem] = {"hint": hint, "command": command and command.group(1)}
+    return {"path": str(folder.resolve()), "found": found, "missing": missing}
+
+
+def _settings(file):
+    try:
+        import yaml
+
+        return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except Exception:  # PyYAML is missing or broken, which `broken` says
+        return {}
+
+
+def _wheel_files():
+    """The files of ml-100k inside RecBole's wheel."""
+    spec = importlib.util.find_spec("recbole")
+    if spec is None or spec.origin is None:
+        return []
+    folder = Path(spec.origin).parent / "dataset_example" / "ml-100k"
+    return sorted(file.name for file in folder.glob("ml-100k.*"))
+
+
+def _saved(folder):
+    """Whether checkpoints can be written to a folder, which need not be there yet."""
+    place = folder.resolve()
+    while not place.exists():
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            writable = True
+    except OSError:
+        writable = False
+    return {"path": str(folder.resolve()), "writable": writable}
+
+
+def text(report):
+    """A report as lines to read.
+
+    Args:
+        report (dict): of `examine`.
+
+    Returns:
+        str: the lines.
+    """
+    broken = {entry["package"]: entry for entry in report["broken"]}
+    lines = []
+    for name, version in report["versions"].items():
+        line = f"{name:12} {version or 'not installed':16}"
+        if name in broken:
+            line += f" needs {broken[name]['needs']}: {broken[name]['reason']}"
+            line += f"\n{'':12} -> {broken[name]['remedy']}"
+        lines.append(line.rstrip())
+    for name, error in report["imports"].items():
+        if error:
+            lines.append(f"import {name} fails: {error}")
+    device = report["device"]
+    name = f" ({device['name']})" if device["name"] else ""
+    lines.append(
+        f"device: {device['kind']}{name}, {device['threads']} threads, {device['cores']} cores"
+    )
+    data = report["data"]
+    lines.append(f"data sets in {data['path']} and in RecBole's wheel:")
+    lines += [f"  {name}: {', '.join(files)}" for name, files in data["found"].items()]
+    lines += [f"  {name}: not there. {entry['hint']}" for name, entry in data["missing"].items()]
+    lines.append(f"settings: {report['properties'] or 'properties/ is missing: reinstall'}")
+    saved = report["saved"]
+    lines.append(f"checkpoints: {saved['path']}{'' if saved['writable'] else ' cannot be written'}")
+    lines.append("all is well" if report["ok"] else "something is wrong, see above")
+    return "\n".join(lines)

@@ -1,0 +1,110 @@
+"""The package: light to import, and whole when installed elsewhere."""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import recbole_diffusion
+from recbole_diffusion import paths
+from recbole_diffusion.paths import properties_dir
+
+REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
+LIGHT = ["recbole_diffusion", "recbole_diffusion.cli", "recbole_diffusion.doctor"]
+
+
+def python(code, **options):
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, **options
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_importing_is_fast_and_has_no_effect(module, tmp_path):
+    code = (
+        f"import sys, time, warnings\nsys.path.insert(0, {str(REPOSITORY)!r})\n"
+        "filters, begin = list(warnings.filters), time.perf_counter()\n"
+        f"import {module}\n"
+        "seconds = time.perf_counter() - begin\n"
+        "heavy = {'torch', 'recbole', 'numpy', 'pandas', 'scipy', 'yaml', 'ray'} & set(sys.modules)\n"
+        "print(seconds < 0.5, sorted(heavy), warnings.filters == filters)"
+    )
+    assert python(code, cwd=tmp_path).split("\n")[0] == "True [] True"
+    assert not list(tmp_path.iterdir())
+
+
+def test_properties_are_beside_the_package_or_inside_it(tmp_path, monkeypatch):
+    package = tmp_path / "site" / "recbole_diffusion"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(paths, "__file__", str(package / "paths.py"))
+    with pytest.raises(FileNotFoundError, match="reinstall recbole-diffusion"):
+        properties_dir()
+    for folder in (package.parent / "properties", package / "properties"):  # inside wins
+        folder.mkdir()
+        (folder / "overall.yaml").touch()
+        assert properties_dir() == folder
+
+
+def test_every_model_of_ours_has_its_settings_and_is_found():
+    from recbole_diffusion import registry
+
+    for name in registry.MODELS:
+        assert (properties_dir() / "model" / f"{name}.yaml").is_file()
+        assert registry.get_model(name).__name__ == name
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel built from a copy of the checkout, so that nothing is left in it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("recbole_diffusion", "properties"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, source / name, ignore=ignored)
+    for name in ("setup.py", "README.md"):
+        shutil.copy(REPOSITORY / name, source / name)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"]
+    options = ["--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source)]
+    done = subprocess.run([*pip, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.mark.slow
+def test_the_wheel_ships_every_module_and_every_settings_file(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    modules = (REPOSITORY / "recbole_diffusion").rglob("*.py")
+    settings = properties_dir().rglob("*.yaml")
+    expected = {str(path.relative_to(REPOSITORY)) for path in modules}
+    expected |= {
+        f"recbole_diffusion/properties/{path.relative_to(properties_dir())}" for path in settings
+    }
+    assert expected <= names
+    others = {name for name in names - expected if ".dist-info/" not in name}
+    assert not others, "nothing but the package: no tests, no data"
+
+
+@pytest.mark.slow
+def test_installed_elsewhere_it_runs_from_any_folder(wheel, tmp_path, shop, small):
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)  # what pip does with a wheel of pure Python
+    code = (
+        f"import sys\nsys.path.insert(0, {str(site)!r})\n"
+        "from recbole_diffusion import paths\nfrom recbole_diffusion.cli import main\n"
+        "print(paths.properties_dir())\n"
+        f"sys.exit(main({['run', '--model=ICDDT', '--dataset=shop', '--result_file=r.json']!r}"
+        f" + {[f'--{key}={value}' for key, value in small('ICDDT').items()]!r}))"
+    )
+    out = python(code, cwd=shop, env={"PATH": "", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)})
+    assert out.splitlines()[0] == str(site / "recbole_diffusion" / "properties")
+    assert json.loads((shop / "r.json").read_text())["config"]["hidden_size"] == 8

@@ -1,0 +1,84 @@
+"""One run from settings to test metrics."""
+
+import json
+from pathlib import Path
+
+import pytest
+from recbole.model.sequential_recommender import SASRec
+
+from recbole_diffusion import quick_start
+from recbole_diffusion.config import ConfigError
+from recbole_diffusion.data.dataset import DataError
+from recbole_diffusion.quick_start import run_recbole_diffusion
+
+PROMISED = {
+    "model", "dataset", "seed", "config", "best_epoch", "epochs", "best_valid_result",
+    "test_result", "train_seconds", "eval_seconds", "peak_memory_mb", "parameters",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["ICDDT", "MultiVAE"])
+def test_the_result_file_holds_what_is_returned(model, run):
+    result = run(model, result_file="deep/down/result.json")
+    with open("deep/down/result.json", encoding="utf-8") as file:
+        assert json.load(file) == result
+    assert set(result) >= PROMISED
+    assert (result["model"], result["dataset"], result["seed"]) == (model, "shop", 2020)
+    assert result["config"]["epochs"] == 2 and result["config"]["topk"] == [5, 10, 20]
+    assert set(result["test_result"]) == set(result["best_valid_result"])
+    assert result["parameters"] > 0 and result["peak_memory_mb"] > 10
+    assert 1 <= result["best_epoch"] <= result["epochs"] == 2
+    assert Path(result["checkpoint"]).is_file()
+    assert not list(Path("deep").rglob("*.writing"))
+
+
+@pytest.mark.parametrize("model", ["ICDDT", "SASRec"])
+def test_models_learn_the_circle_that_users_walk_in(model, run):
+    settings = {"epochs": 12, "learning_rate": 0.01}
+    trained = run(model, **settings)
+    untrained = run(model, **(settings | {"epochs": 1, "learning_rate": 1e-12}))
+    assert trained["test_result"]["ndcg@10"] > untrained["test_result"]["ndcg@10"] + 0.1
+
+
+def test_without_saving_no_checkpoint_is_written_and_the_last_model_is_tested(run):
+    result = run("ICDDT", saved=False)
+    assert result["checkpoint"] is None and result["test_result"] is not None
+    assert not list(Path("saved").iterdir())
+
+
+def test_a_class_runs_like_its_name(shop, small):
+    def metrics(model):
+        settings = small("SASRec", crop_history=True)
+        return run_recbole_diffusion(model, "shop", config_dict=settings)["test_result"]
+
+    class Mine(SASRec):
+        pass
+
+    assert metrics(SASRec) == metrics("sasrec") == metrics(Mine)
+
+
+def test_files_and_dictionary_are_read(shop, small):
+    Path("a.yaml").write_text("epochs: 3\nseed: 1\n")
+    settings = small("MultiVAE", seed=5)
+    del settings["epochs"]
+    result = run_recbole_diffusion("MultVAE", "shop", ["a.yaml"], settings)
+    assert result["model"] == "MultiVAE"
+    assert (result["epochs"], result["seed"]) == (3, 5)
+
+
+def test_mistakes_are_refused_before_anything_is_trained(run, shop, small, monkeypatch):
+    monkeypatch.setattr(quick_start.registry, "get_trainer", None)
+    with pytest.raises(ConfigError, match="learning_rat"):
+        run("ICDDT", learning_rat=1)
+    with pytest.raises(ConfigError, match="is a folder"):
+        run("ICDDT", result_file="dataset")
+    with pytest.raises(DataError, match="nowhere.inter"):
+        run_recbole_diffusion("ICDDT", "nowhere", config_dict=small("ICDDT"))
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "x.json"
+    quick_start.write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        quick_start.write_json(path, {"a": object()})
+    assert json.loads(path.read_text()) == {"a": 1}
