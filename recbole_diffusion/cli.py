@@ -160,6 +160,13 @@ def main(arguments=None):
         return 2
     try:
         return command(arguments[1:])
+    except KeyboardInterrupt:
+        print(
+            "recbole-diffusion: interrupted; the same command with --resume goes on after the last "
+            "whole epoch",
+            file=sys.stderr,
+        )
+        return 130
     except (ValueError, FileNotFoundError, ImportError) as error:
         if "state=DEBUG" in " ".join(arguments):
             raise

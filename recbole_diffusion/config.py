@@ -37,8 +37,9 @@ PICKLED = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders
 RANKERS = (ModelType.GENERAL, ModelType.SEQUENTIAL, ModelType.TRADITIONAL)
 
 # Host models seen to give the same loss and scores on batches cropped to their longest history.
+# Not STAMP: it averages the padding's embedding in.
 CROPPABLE = {
-    "SASRec", "GRU4Rec", "BERT4Rec", "NARM", "STAMP", "SRGNN", "GCSAN", "CORE", "FPMC", "TransRec",
+    "SASRec", "GRU4Rec", "BERT4Rec", "NARM", "SRGNN", "GCSAN", "CORE", "FPMC", "TransRec",
 }  # fmt: skip
 
 _KEY = re.compile(r"""config(?:\.get\(|\[)\s*["'](\w+)["']""")

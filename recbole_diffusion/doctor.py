@@ -184,7 +184,10 @@ def _settings(file):
 
 def _wheel_files():
     """The files of ml-100k inside RecBole's wheel."""
-    spec = importlib.util.find_spec("recbole")
+    try:
+        spec = importlib.util.find_spec("recbole")
+    except ImportError:
+        spec = None
     if spec is None or spec.origin is None:
         return []
     folder = Path(spec.origin).parent / "dataset_example" / "ml-100k"

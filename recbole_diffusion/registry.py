@@ -19,6 +19,10 @@ MODELS = {
 ALIASES = {"multvae": "MultiVAE", "mostpop": "Pop", "knn": "ItemKNN"}
 
 
+# Host models that read the prefixes that RecBole's data set stores, which ours does not make.
+READS_STORED_HISTORIES = {"FEARec"}
+
+
 def _plain(name):
     return name.lower().replace("-", "").replace("_", "").replace(" ", "")
 
@@ -166,6 +170,8 @@ def get_dataset(config):
     from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
 
     own = getattr(host, config["model"] + "Dataset", None)
+    if config["model"] in READS_STORED_HISTORIES and not is_ours(config.model_class):
+        own = host.SequentialDataset
     ours = {
         ModelType.GENERAL: GeneralDataset,
         ModelType.TRADITIONAL: GeneralDataset,

@@ -127,6 +127,15 @@ def test_a_broken_installation_points_to_the_doctor(capsys, monkeypatch):
     assert "numpy.core.multiarray failed to import; `recbole-diffusion doctor`" in error
 
 
+def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.COMMANDS, "run", interrupted)
+    assert main(["run"]) == 130
+    assert "with --resume goes on" in capsys.readouterr().err
+
+
 def test_while_debugging_the_traceback_stays():
     with pytest.raises(ValueError, match="ICDTT"):
         main(["run", "--model=ICDTT", "--state=DEBUG"])

@@ -1,4 +1,4 @@
-"""The doctor: what is installed, what is wrong, what to do; and it works where nothing else does."""
+"""What is installed, what is wrong, what to do; told also where nothing else works."""
 
 import json
 import re

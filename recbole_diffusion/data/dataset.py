@@ -53,6 +53,7 @@ class BehaviorData:
         store (dict of str to torch.Tensor): every interaction that can be history, sorted by user,
             then time in float64, then file order; one tensor of shape [n_stored] a field.
         start (torch.Tensor): first stored row of each user, shape [n_users + 1].
+        store_time (numpy.ndarray): stamps of the stored rows in float64, where the data have times.
         split_report (dict of str to int): counts of what the split did, for results tables.
     """
 

@@ -219,6 +219,15 @@ def test_masking_bars_what_the_user_had_before_and_never_a_positive(
     assert again > 0  # so positives that were seen before are among them
 
 
+def test_rows_are_ranked_in_order_of_length_if_lengths_are_bucketed(folder, build_data):
+    for buckets in (True, False):
+        settings = BUYS | {"eval_users_per_batch": 3, "length_buckets": buckets}
+        _, data, (_, _, test) = build_data(folder, "ICDDT", **settings)
+        lengths = [length for rows, *_ in test for length in rows["item_length"].tolist()]
+        assert (lengths == sorted(lengths)) == buckets
+        assert len(lengths) == data.split_report["test_rows"]
+
+
 def test_masking_bars_the_same_items_for_sequential_and_general_models(folder, build_data):
     settings = BUYS | {"mask_history": True}
     sides = [build_data(folder, model, **settings)[2] for model in ("SASRec", "MultiVAE")]

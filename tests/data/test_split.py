@@ -238,10 +238,17 @@ def test_leaving_out_the_test_row_only_trains_on_what_lies_before_it(hand_made, 
 
 def test_a_batch_holds_the_behaviours_of_the_history_and_of_the_target(hand_made, build_data):
     _, data, (train, _, test) = build_data(hand_made, "ICDDT", **BUYS)
-    rows = next(iter(test))[0]
-    words = data.id2token("behavior", rows["behavior_list"].numpy())
-    assert words.tolist() == [["buy", "view", "buy", "view"], ["view", "buy", "view", "[PAD]"]]
-    assert data.id2token("behavior", rows["behavior"].numpy()).tolist() == ["buy", "buy"]
+    rows = next(iter(test))[0].numpy()
+    words = {
+        user: (*data.id2token("behavior", history), data.id2token("behavior", target))
+        for user, history, target in zip(
+            data.id2token("user_id", rows["user_id"]), rows["behavior_list"], rows["behavior"]
+        )
+    }
+    assert words == {
+        "three": ("buy", "view", "buy", "view", "buy"),
+        "two": ("view", "buy", "view", "[PAD]", "buy"),
+    }
     assert {"behavior", "behavior_list"} <= set(next(iter(train)).columns)
 
 

@@ -52,10 +52,11 @@ class MarkovChain(SequentialRecommender):
         ):
             if value < least:
                 raise ValueError(f"{key} is {value}; it must be at least {least}")
-        user = dataset.store[dataset.uid_field][dataset.trained_row].numpy()
-        item = dataset.store[dataset.iid_field][dataset.trained_row].numpy()
-        self.transition = transition_matrix(user, item, self.n_items, max_gap)
-        popularity = np.bincount(item, minlength=self.n_items)
+        user = dataset.store[dataset.uid_field].numpy()
+        item = dataset.store[dataset.iid_field].numpy()
+        trained = dataset.trained_row.numpy()
+        self.transition = transition_matrix(user, item, trained, self.n_items, max_gap)
+        popularity = np.bincount(item[trained], minlength=self.n_items)
         self.popularity = popularity / max(popularity.sum(), 1)
         self.other_parameter_name = ["transition", "popularity"]
         self.fake_loss = torch.nn.Parameter(torch.zeros(1))  # the host's optimiser wants one
@@ -103,12 +104,13 @@ class MarkovChain(SequentialRecommender):
         return scores.gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)
 
 
-def transition_matrix(user, item, n_items, max_gap):
+def transition_matrix(user, item, trained, n_items, max_gap):
     """Counts followers of each item, nearer ones more, and makes every row sum to 1.
 
     Args:
         user (numpy.ndarray): users of the interactions, sorted, shape: [n].
         item (numpy.ndarray): items in time order within a user, shape: [n].
+        trained (numpy.ndarray): bool, which of them are training data, shape: [n].
         n_items (int): items, the padding included.
         max_gap (int): largest distance of a pair.
 
@@ -117,7 +119,7 @@ def transition_matrix(user, item, n_items, max_gap):
     """
     counts = sparse.csr_matrix((n_items, n_items))
     for gap in range(1, max_gap + 1):
-        same = user[gap:] == user[:-gap]
+        same = (user[gap:] == user[:-gap]) & trained[gap:] & trained[:-gap]
         pair = (item[:-gap][same], item[gap:][same])
         weight = np.full(len(pair[0]), 1.0 / gap)
         counts = counts + sparse.csr_matrix((weight, pair), shape=counts.shape)
