@@ -355,7 +355,7 @@ class TrainerHooks:
         self._budget_spent = (
             state["best_epoch"] > 0 and seconds is not None and self.seconds_before >= seconds
         )
-        if self._out_of_patience() or self._budget_spent:
+        if self._out_of_patience():
             self.start_epoch = self.epochs
         self.last_file, self.saved_model_file = str(resume_file), best
         self._resumed = state

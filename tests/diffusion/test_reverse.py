@@ -101,7 +101,8 @@ def test_walking_standard_normal_data_back_gives_standard_normal_data():
     spread = {}
     for process in (BetaVarianceDiffusion, GaussianDiffusion):
         diffusion = process(SCHEDULES["trunc_lin"](T))
-        x_0 = ancestral(diffusion, lambda x_t, t: diffusion.signal[t][:, None] * x_t, x_T, T)
+        signal = diffusion.signal[:, None]
+        x_0 = ancestral(diffusion, lambda x_t, t, signal=signal: signal[t] * x_t, x_T, T)
         spread[process] = x_0.var().item()
     # exact but for the step to the data, which has no noise
     exact = 1 - float(BetaVarianceDiffusion(SCHEDULES["trunc_lin"](T)).beta[1])
