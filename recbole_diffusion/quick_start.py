@@ -11,6 +11,7 @@ from recbole.utils import init_logger, init_seed
 
 from recbole_diffusion import checkpoint, compat, registry
 from recbole_diffusion.config import Config
+from recbole_diffusion.data.atomic import DataError
 from recbole_diffusion.data.dataloader import prepare_data
 from recbole_diffusion.trainer import newest_last
 
@@ -47,6 +48,10 @@ def run_recbole_diffusion(
 
     data = registry.get_dataset(config)(config)
     logger.info(data)
+    if max(config["topk"]) >= data.item_num:  # the padding is one of item_num
+        raise DataError(
+            f"topk {config['topk']} asks for more than the {data.item_num - 1} items there are"
+        )
     train_data, valid_data, test_data = prepare_data(config, data)
     split = dict(getattr(data, "split_report", {}))
     logger.info("split: " + ", ".join(f"{key} {value}" for key, value in split.items()))

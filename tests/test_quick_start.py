@@ -82,3 +82,9 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(TypeError):
         quick_start.write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_more_ranks_than_items_are_refused_with_both_numbers(run):
+    with pytest.raises(DataError, match=r"topk \[5, 21\] asks for more than the 20 items"):
+        run("SASRec", topk=[5, 21], valid_metric="NDCG@5")
+    assert run("SASRec", topk=[5, 20], valid_metric="NDCG@5")["test_result"]  # the control
