@@ -36,6 +36,7 @@ setup(
         "pandas>=2,<3",  # pandas 3: chained fillna(inplace=True) does nothing
         "scipy>=1.11,<1.13",  # LightGCN and others use dok_matrix._update
         "tensorboard>=2.14",
+        "packaging>=21",
         "PyYAML>=6",
         "tqdm>=4.60",
     ],

@@ -12,6 +12,9 @@ import re
 import tempfile
 from pathlib import Path
 
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion
+
 from recbole_diffusion.paths import properties_dir
 
 # Package: bounds and reason. All but the last two stand in setup.py too.
@@ -25,6 +28,7 @@ BOUNDS = {
     "tensorboard": (">=2.14", "RecBole's trainer logs with it"),
     "PyYAML": (">=6", "settings are YAML"),
     "tqdm": (">=4.60", "RecBole's progress bars"),
+    "packaging": (">=21", "this command compares versions with it"),
     "ray": ("<=2.6.3", "RecBole's own upper bound; tuning uses it"),
     "pyarrow": ("<20", "later ones may refuse numpy 1; tuning and .parquet files use it"),
 }
@@ -100,24 +104,12 @@ def within(version, needs):
         needs (str): comparisons with >=, <=, == or <, parted by commas.
 
     Returns:
-        bool: whether all of them hold; a pre-release counts as its release.
+        bool: whether all of them hold.
     """
-    if version is None:
+    try:
+        return version is not None and SpecifierSet(needs).contains(version, prereleases=True)
+    except InvalidVersion:
         return False
-    for bound in needs.split(","):
-        sign, limit = re.fullmatch(r"(>=|<=|==|<)(.+)", bound).groups()
-        here, there = _numbers(version), _numbers(limit)
-        width = max(len(here), len(there))
-        here, there = (x + (0,) * (width - len(x)) for x in (here, there))
-        holds = {">=": here >= there, "<=": here <= there, "==": here == there, "<": here < there}
-        if not holds[sign]:
-            return False
-    return True
-
-
-def _numbers(version):
-    release = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in release.group().split(".")) if release else ()
 
 
 def _version(name):

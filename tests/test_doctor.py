@@ -16,6 +16,7 @@ REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
 GOOD = {"python": "3.11.7", "torch": "2.13.0+cpu", "recbole": "1.2.1", "setuptools": "80.10.2"}
 GOOD |= {"numpy": "1.26.4", "pandas": "2.3.3", "scipy": "1.12.0", "tensorboard": "2.21.0"}
 GOOD |= {"PyYAML": "6.0", "tqdm": "4.70.1", "ray": "2.6.3", "pyarrow": "19.0.1"}
+GOOD |= {"packaging": "26.3"}
 
 
 @pytest.fixture
