@@ -15,6 +15,8 @@ from recbole_diffusion.data.atomic import DataError
 from recbole_diffusion.data.dataloader import prepare_data
 from recbole_diffusion.trainer import newest_last
 
+EASE_ITEMS = 15_000  # EASE inverts a dense items x items matrix: 30,000 took 15 to 18 GB
+
 
 def run_recbole_diffusion(
     model=None, dataset=None, config_file_list=None, config_dict=None, saved=True
@@ -51,6 +53,11 @@ def run_recbole_diffusion(
     if max(config["topk"]) >= data.item_num:  # the padding is one of item_num
         raise DataError(
             f"topk {config['topk']} asks for more than the {data.item_num - 1} items there are"
+        )
+    if config["model"] == "EASE" and data.item_num > EASE_ITEMS:
+        raise DataError(
+            f"EASE inverts a dense matrix of {data.item_num} x {data.item_num} items, which takes "
+            f"tens of GB and up to an hour: it is not run above {EASE_ITEMS} items"
         )
     train_data, valid_data, test_data = prepare_data(config, data)
     split = dict(getattr(data, "split_report", {}))
