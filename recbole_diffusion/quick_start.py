@@ -7,7 +7,7 @@ from logging import getLogger
 from pathlib import Path
 
 import torch
-from recbole.utils import init_logger, init_seed
+from recbole.utils import ModelType, init_logger, init_seed
 
 from recbole_diffusion import checkpoint, compat, registry
 from recbole_diffusion.config import Config
@@ -40,9 +40,15 @@ def run_recbole_diffusion(
         ConfigError: on a setting that is unknown or out of range.
         DataError: if the data are missing or unusable.
         CheckpointError: if a checkpoint to resume from does not fit.
+        ValueError: for an unknown model, or one of RecBole's kinds that are not supported.
     """
     compat.apply()
     config = Config(model, dataset, config_file_list, config_dict)
+    if config["MODEL_TYPE"] in (ModelType.KNOWLEDGE, ModelType.DECISIONTREE):
+        raise ValueError(
+            f"{config['model']} needs loaders of its own in RecBole (knowledge graph or decision "
+            "trees), which are not supported here: run it with RecBole itself"
+        )
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
     logger = getLogger()

@@ -88,3 +88,10 @@ def test_more_ranks_than_items_are_refused_with_both_numbers(run):
     with pytest.raises(DataError, match=r"topk \[5, 21\] asks for more than the 20 items"):
         run("SASRec", topk=[5, 21], valid_metric="NDCG@5")
     assert run("SASRec", topk=[5, 20], valid_metric="NDCG@5")["test_result"]  # the control
+
+
+def test_models_of_knowledge_graphs_are_refused_before_any_data_are_read():
+    with pytest.raises(ValueError, match="CFKG needs loaders of its own"):
+        run_recbole_diffusion("CFKG", "nowhere")
+    with pytest.raises(DataError, match="nowhere"):  # the control: others get to their data
+        run_recbole_diffusion("Pop", "nowhere")
