@@ -8,7 +8,7 @@ from recbole.model.sequential_recommender import SASRec
 
 from recbole_diffusion import quick_start
 from recbole_diffusion.config import ConfigError
-from recbole_diffusion.data.dataset import DataError
+from recbole_diffusion.data.atomic import DataError
 from recbole_diffusion.quick_start import run_recbole_diffusion
 
 PROMISED = {

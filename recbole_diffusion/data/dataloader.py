@@ -8,7 +8,9 @@ from recbole.data.dataloader import (
 )
 from recbole.data.utils import create_samplers, get_dataloader
 
-from recbole_diffusion.data.dataset import POSITION, DataError, LazySequentialDataset
+from recbole_diffusion.data.atomic import DataError
+from recbole_diffusion.data.checks import POSITION
+from recbole_diffusion.data.dataset import LazySequentialDataset
 
 POOL_BATCHES = 50  # batches that are sorted by length together
 
