@@ -42,7 +42,7 @@ CROPPABLE = {
     "SASRec", "GRU4Rec", "BERT4Rec", "NARM", "SRGNN", "GCSAN", "CORE", "FPMC", "TransRec",
 }  # fmt: skip
 
-_KEY = re.compile(r"""config(?:\.get\(|\[)\s*["'](\w+)["']""")
+_KEY = re.compile(r"""config(?:\.get\(|\[)\s*["']([\w-]+)["']""")
 
 
 class _Loader(yaml.SafeLoader):
@@ -179,7 +179,8 @@ class Config(HostConfig):
             elif settings.get("loss_type") == "BPR" and settings["train_neg_sample_args"] is None:
                 # a YAML of ours meant for CE
                 settings["train_neg_sample_args"] = _host_default("train_neg_sample_args")
-        settings["behavior_input"] = bool(getattr(self.model_class, "behavior_input", False))
+        for trait in ("behavior_input", "ordered_history"):
+            settings[trait] = bool(getattr(self.model_class, trait, False))
         if settings["crop_history"] is None:
             # A user's own model is not cropped unless it derives from one of ours.
             settings["crop_history"] = any(

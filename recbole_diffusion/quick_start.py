@@ -69,11 +69,13 @@ def run_recbole_diffusion(
     split = dict(getattr(data, "split_report", {}))
     logger.info("split: " + ", ".join(f"{key} {value}" for key, value in split.items()))
 
+    resume_file = _resume_file(config)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    network = config.model_class(config, train_data._dataset).to(config["device"])
+    network = _network(config, train_data._dataset, resume_file).to(config["device"])
     trainer = registry.get_trainer(config)(config, network)
     trainer.attach(train_data._dataset)
-    _resume(config, trainer)
+    if resume_file:
+        trainer.resume_checkpoint(resume_file)
     trainer.fit(train_data, valid_data, saved=saved, show_progress=config["show_progress"])
     test_result = trainer.evaluate(
         test_data, load_best_model=saved, show_progress=config["show_progress"]
@@ -103,18 +105,30 @@ def run_recbole_diffusion(
     return result
 
 
-def _resume(config, trainer):
+def _resume_file(config):
+    """The checkpoint to go on from, or None."""
     wanted = config["resume"]
     if not wanted:
-        return
+        return None
     path = newest_last(config) if wanted is True else wanted
     if path is None:
         getLogger().warning(
             f"nothing to resume: {config['checkpoint_dir']} holds no last checkpoint of this "
             "model, data set and configuration; training starts anew"
         )
-        return
-    trainer.resume_checkpoint(path)
+    return path
+
+
+def _network(config, dataset, resume_file):
+    """The model; what decides its shape comes from the checkpoint if there is one."""
+    given = {}
+    names = getattr(config.model_class, "built_from", ())
+    if names and resume_file:
+        state = checkpoint.load(resume_file)
+        if state["model"] == config["model"]:  # else the trainer refuses it
+            checkpoint.check_data(state, dataset, resume_file)
+            given = {name: state["state_dict"][name] for name in names}
+    return config.model_class(config, dataset, **given)
 
 
 def _peak_memory_mb(device):

@@ -14,6 +14,10 @@ from recbole.utils import get_trainer as get_host_trainer
 MODELS = {
     "ICDDT": "sequential_recommender.icddt",
     "MarkovChain": "sequential_recommender.markovchain",
+    "DiffRec": "general_recommender.diffrec",
+    "LDiffRec": "general_recommender.ldiffrec",
+    "TDiffRec": "general_recommender.tdiffrec",
+    "LTDiffRec": "general_recommender.ltdiffrec",
 }
 # Names of papers and other libraries -> the name here
 ALIASES = {"multvae": "MultiVAE", "mostpop": "Pop", "knn": "ItemKNN"}

@@ -425,6 +425,18 @@ class MarkovChainTrainer(TrainerHooks, TraditionalTrainer):
     """One epoch, nothing to learn."""
 
 
+class LDiffRecTrainer(DiffusionTrainer):
+    """One optimiser with a learning rate for the auto-encoder and one for the denoiser."""
+
+    def _build_optimizer(self, **kwargs):
+        return super()._build_optimizer(params=self.model.parameter_groups(), **kwargs)
+
+    def _train_epoch(self, *args, **kwargs):
+        loss = super()._train_epoch(*args, **kwargs)
+        self.model.epochs += 1
+        return loss
+
+
 class ICDDTTrainer(DiffusionTrainer):
     """Decides once, on the best model, how many reverse steps scoring needs (``truncation: auto``).
 

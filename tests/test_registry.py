@@ -11,11 +11,12 @@ from recbole.trainer import RecVAETrainer, TraditionalTrainer, Trainer
 from recbole_diffusion import registry
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
-from recbole_diffusion.model.sequential_recommender import icddt
+from recbole_diffusion.model.general_recommender import ldiffrec
 from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
 from recbole_diffusion.trainer import (
     DiffusionTrainer,
     ICDDTTrainer,
+    LDiffRecTrainer,
     MarkovChainTrainer,
     TrainerHooks,
 )
@@ -75,23 +76,27 @@ def test_every_model_of_recbole_is_found_under_its_own_name():
         assert not registry.is_ours(model_class)
 
 
-def test_ours_wins_and_the_prefix_reaches_recboles(monkeypatch):
-    own = type("LDiffRec", (ICDDT,), {"__module__": icddt.__name__})
-    assert registry.get_model("LDiffRec") is LDiffRec
-    monkeypatch.setattr(icddt, "LDiffRec", own, raising=False)
-    monkeypatch.setitem(registry.MODELS, "LDiffRec", registry.MODELS["ICDDT"])
-    assert registry.get_model("l-diffrec") is own
+def test_ours_wins_and_the_prefix_reaches_recboles():
+    assert registry.get_model("l-diffrec") is ldiffrec.LDiffRec is not LDiffRec
     assert registry.get_model("recbole:LDiffRec") is LDiffRec
 
 
-def test_our_settings_and_trainer_stay_with_ours_when_recbole_has_the_name_too(monkeypatch):
-    own = type("LDiffRec", (ICDDT,), {"__module__": icddt.__name__})
-    monkeypatch.setattr(icddt, "LDiffRec", own, raising=False)
-    monkeypatch.setitem(registry.MODELS, "LDiffRec", registry.MODELS["ICDDT"])
-    assert registry.has_our_settings("LDiffRec", own)
+def test_our_settings_and_trainer_stay_with_ours_when_recbole_has_the_name_too():
+    assert registry.has_our_settings("LDiffRec", ldiffrec.LDiffRec)
     assert not registry.has_our_settings("LDiffRec", LDiffRec)
-    assert registry.get_trainer(Config("LDiffRec", "tiny")) is ICDDTTrainer
-    assert not issubclass(registry.get_trainer(Config("recbole:LDiffRec", "tiny")), ICDDTTrainer)
+    assert registry.get_trainer(Config("LDiffRec", "tiny")) is LDiffRecTrainer
+    theirs = Config("recbole:LDiffRec", "tiny")
+    assert not issubclass(registry.get_trainer(theirs), LDiffRecTrainer)
+    assert theirs["anneal_unit"] is None and Config("LDiffRec", "tiny")["anneal_unit"] == "batch"
+
+
+@pytest.mark.parametrize("name", ["DiffRec", "TDiffRec", "LDiffRec", "LTDiffRec"])
+def test_a_variant_has_the_trainer_and_the_settings_of_its_base(name):
+    config = Config(name, "tiny")
+    assert issubclass(registry.get_trainer(config), LDiffRecTrainer) == ("L" in name)
+    assert config["history_num_per_term"] == 10  # of DiffRec.yaml
+    assert (config["in_dims"] is not None) == ("L" in name)
+    assert (config["w_min"] is not None) == ("T" in name)
 
 
 def test_a_class_of_ones_own_is_found_in_the_working_directory(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ class CheckedRows:
         ready_made (bool): whether the split is that of the files.
         in_order (bool): whether rows have a place in their user's history; only general models
             with order RO go without.
+        has_positions (bool): whether rows carry that place; also where only the model needs it.
         target_tokens (list of str): the behaviours that are predicted.
         split_report (dict of str to int): counts of what loading and splitting did.
     """
@@ -35,6 +36,8 @@ class CheckedRows:
         self.behavior_field = self.config["BEHAVIOR_FIELD"]
         self.ready_made = self.config["benchmark_filename"] is not None
         self.in_order = self._needs_time() or self.ready_made
+        # T-DiffRec on a random split: the model reads the order, the split does not
+        self.has_positions = self.in_order or self.config["ordered_history"]
         self.split_report = {}
         self._refuse_without_order()
 
@@ -123,7 +126,7 @@ class CheckedRows:
         elif self.behavior_field is not None:
             needed["BEHAVIOR_FIELD"] = self.behavior_field
         loaded = [] if table is None else list(table)
-        if self._needs_time() or (self.ready_made and self.time_field in loaded):
+        if self.has_positions and (not self.ready_made or self.time_field in loaded):
             needed["TIME_FIELD"] = self.time_field
         for key, field in needed.items():
             if field not in loaded:
@@ -147,7 +150,7 @@ class CheckedRows:
     def _check_kinds(self, files, behavior_source):
         """A column of another type than its use needs would be read as something else."""
         kinds = {behavior_source: FeatureType.FLOAT}
-        if self.in_order:  # ids of stamps would be in the order of their first lines
+        if self.has_positions:  # ids of stamps would be in the order of their first lines
             kinds[self.time_field] = FeatureType.FLOAT
         if behavior_source is None:
             kinds[self.behavior_field] = FeatureType.TOKEN

@@ -2,15 +2,18 @@
 
 import torch
 from recbole.data.dataloader import (
+    AbstractDataLoader,
     FullSortEvalDataLoader,
     NegSampleEvalDataLoader,
     TrainDataLoader,
 )
+from recbole.data.interaction import Interaction
 from recbole.data.utils import create_samplers, get_dataloader
 
 from recbole_diffusion.data.atomic import DataError
 from recbole_diffusion.data.checks import POSITION
 from recbole_diffusion.data.dataset import LazySequentialDataset
+from recbole_diffusion.data.histories import runs
 
 POOL_BATCHES = 50  # batches that are sorted by length together
 
@@ -65,6 +68,32 @@ def bucket_order(lengths, batch_size, generator):
     return torch.cat([*pools, order[whole:]])
 
 
+class UserTrainDataLoader(AbstractDataLoader):
+    """Batches of users, for models of whole interaction rows.
+
+    RecBole's loader of this kind gives the padding user and users without a training row too.
+
+    Args:
+        config (Config): key ``train_batch_size``, users a batch.
+        dataset (recbole.data.dataset.Dataset): the training data.
+        sampler (AbstractSampler): not used.
+        shuffle (bool): whether the users are shuffled each epoch.
+    """
+
+    def __init__(self, config, dataset, sampler, shuffle=False):
+        users = dataset.inter_feat[dataset.uid_field].unique()
+        self.users = Interaction({dataset.uid_field: users})
+        self.sample_size = len(users)
+        super().__init__(config, dataset, sampler, shuffle=shuffle)
+
+    def _init_batch_size_and_step(self):
+        self.step = self.config["train_batch_size"]
+        self.set_batch_size(self.step)
+
+    def collate_fn(self, index):
+        return self.users[torch.as_tensor(index)]
+
+
 class FullRankDataLoader(FullSortEvalDataLoader):
     """RecBole's full-ranking loader with ``eval_users_per_batch`` and ``mask_history``.
 
@@ -84,7 +113,8 @@ class FullRankDataLoader(FullSortEvalDataLoader):
         mask = config["mask_history"]
         self.mask_history = (not self.is_sequential) if mask is None else mask
         self.first_ranked = None  # a general model's user: position of the first ranked row
-        if not self.is_sequential and config["BEHAVIOR_FIELD"] and POSITION in dataset.inter_feat:
+        in_order = getattr(dataset, "in_order", False)  # RecBole's data sets do not know
+        if not self.is_sequential and config["BEHAVIOR_FIELD"] and in_order:
             rows = dataset.inter_feat
             none = torch.full((dataset.user_num,), torch.iinfo(torch.int64).max)
             self.first_ranked = none.scatter_reduce_(
@@ -121,9 +151,8 @@ class FullRankDataLoader(FullSortEvalDataLoader):
             tuple of torch.Tensor: row of the batch and item, shape: [n_seen] each.
         """
         data = self._dataset
-        row = torch.repeat_interleave(torch.arange(len(count)), count)
-        offset = torch.arange(len(row)) - torch.repeat_interleave(count.cumsum(0) - count, count)
-        item = data.store[self.iid_field][data.start[user][row] + offset]
+        row, index = runs(data.start[user], count)
+        item = data.store[self.iid_field][index]
         positive = positive_u * data.item_num + positive_i
         keep = ~torch.isin(row * data.item_num + item, positive)
         return row[keep], item[keep]
@@ -158,7 +187,9 @@ def prepare_data(config, dataset):
     loaders = []
     for phase, part, sampler in zip(("train", "valid", "test"), parts, samplers):
         loader = get_dataloader(config, phase)
-        if loader is TrainDataLoader and isinstance(part, LazySequentialDataset):
+        if phase == "train" and getattr(config.model_class, "user_batches", False):
+            loader = UserTrainDataLoader
+        elif loader is TrainDataLoader and isinstance(part, LazySequentialDataset):
             loader = BucketTrainDataLoader
         elif loader is FullSortEvalDataLoader:
             loader = FullRankDataLoader

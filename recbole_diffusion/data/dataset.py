@@ -34,7 +34,7 @@ class BehaviorData(CheckedRows):
 
     Mixed in before a RecBole data set. ``config`` keys read: ``BEHAVIOR_FIELD``,
     ``behavior_from``, ``target_behavior``, ``train_rows``, ``train_behaviors``,
-    ``benchmark_filename``, ``behavior_input``.
+    ``benchmark_filename``, ``behavior_input``, ``ordered_history``.
 
     Attributes:
         behavior_field (str): name of the behaviour column, None without behaviours.
@@ -63,7 +63,7 @@ class BehaviorData(CheckedRows):
         if self.time_field in self.inter_feat:
             time = self.inter_feat[self.time_field].to_numpy()  # float64; tensors are float32
         super()._change_feat_format()
-        if self.in_order:
+        if self.has_positions:
             self._build_store(time)
 
     def _build_store(self, time):
@@ -266,7 +266,7 @@ class GeneralDataset(BehaviorData, Dataset):
     """RecBole's data set for general models on behaviour data.
 
     The split is that of the sequential models; a pair of user and item that occurs several times
-    in training counts once.
+    in training counts once, where it was last.
     """
 
     _first_target = 0  # every row can be trained on, the first one too
@@ -274,9 +274,11 @@ class GeneralDataset(BehaviorData, Dataset):
     def _finish_behavior_rows(self, datasets):
         rows = datasets[0].inter_feat
         pair = rows[self.uid_field].numpy() * self.item_num + rows[self.iid_field].numpy()
-        _, first = np.unique(pair, return_index=True)
+        position = rows[POSITION].numpy() if POSITION in rows else np.zeros_like(pair)
+        order = np.lexsort((position, pair))
+        last = order[np.diff(pair[order], append=-1) != 0]
         once = torch.zeros(len(rows), dtype=torch.bool)
-        once[torch.from_numpy(first)] = True
+        once[torch.from_numpy(last)] = True
         datasets[0].inter_feat = select(rows, once)
 
 

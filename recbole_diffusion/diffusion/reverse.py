@@ -27,8 +27,8 @@ def evenly_spaced(steps, count):
 
 
 @torch.no_grad()
-def ancestral(diffusion, predict_x0, x, steps, noise=True):
-    """Walk every level from ``steps`` down to 0, drawing from the reverse distribution.
+def ancestral(diffusion, predict_x0, x, steps, noise=True, stop=0):
+    """Walk every level from ``steps`` down to ``stop``, drawing from the reverse distribution.
 
     Args:
         diffusion (GaussianDiffusion): the process.
@@ -37,16 +37,40 @@ def ancestral(diffusion, predict_x0, x, steps, noise=True):
         x (torch.Tensor): where to start, at level ``steps``, shape: [B, ...].
         steps (int): number of levels to walk, at most T.
         noise (bool): False takes the mean of every step.
+        stop (int): the level to end at.
 
     Returns:
-        torch.Tensor: x_0, shape: [B, ...].
+        torch.Tensor: x at level ``stop``, x_0 by default, shape: [B, ...].
     """
-    for level in range(steps, 0, -1):
+    for level in range(steps, stop, -1):
         t = torch.full((len(x),), level, device=x.device)
         x, variance = diffusion.reverse(predict_x0(x, t), x, t)
         if noise:
             x = x + variance.sqrt() * torch.randn_like(x)
     return x
+
+
+@torch.no_grad()
+def factored(diffusion, hidden, project, u, steps):
+    """The mean walk of a network ``V hidden(W x_t, t) + v``, in the coordinates ``u_t = W x_t``.
+
+    A step is linear in x_t and in the estimate of x_0, so ``u_t`` obeys the same recursion with
+    ``W (V h + v)`` for the estimate: exact, and x itself is never needed but at the end, where the
+    last step gives ``x_0 = V h + v``. Costs no product of the size of x.
+
+    Args:
+        diffusion (GaussianDiffusion): the process.
+        hidden (Callable): gives h, shape: [B, H_last], from u_t, shape: [B, H], and levels,
+            shape: [B].
+        project (Callable): gives ``W (V h + v)``, shape: [B, H], from h.
+        u (torch.Tensor): W x at level ``steps``, shape: [B, H].
+        steps (int): number of levels to walk, at least 1 and at most T.
+
+    Returns:
+        torch.Tensor: h at level 1, shape: [B, H_last].
+    """
+    u = ancestral(diffusion, lambda u_t, t: project(hidden(u_t, t)), u, steps, noise=False, stop=1)
+    return hidden(u, torch.ones(len(u), dtype=torch.long, device=u.device))
 
 
 @torch.no_grad()

@@ -7,7 +7,10 @@ import math
 
 import torch
 import torch.nn.functional as F
+from recbole.model.layers import activation_layer
 from torch import nn
+
+from recbole_diffusion.data.histories import weighted_sums
 
 
 def sinusoid(t, dim, gaps, sin_first=False):
@@ -262,3 +265,195 @@ class DifferentialAttention(nn.Module):
             torch.Tensor: shape: [B, L_q, D].
         """
         return self.attend(self.split(self.query(query)), key_value, hidden_key)
+
+
+def _init_as_published(layer, fan_in):
+    """Weights from N(0, 2 / (fan_in + fan_out)), biases from N(0, 0.001^2), as DiffRec's.
+
+    Args:
+        layer (nn.Linear): the layer.
+        fan_in (int): inputs of the whole layer, of which this one may be a part.
+    """
+    nn.init.normal_(layer.weight, std=math.sqrt(2 / (fan_in + layer.out_features)))
+    if layer.bias is not None:
+        nn.init.normal_(layer.bias, std=0.001)
+
+
+def mlp(sizes, activation, last_activation):
+    """Linear layers with an activation between them.
+
+    Args:
+        sizes (list of int): widths, inputs first.
+        activation (str): a name of RecBole's ``activation_layer``.
+        last_activation (bool): whether the last layer ends in the activation too.
+
+    Returns:
+        nn.Sequential: the network, initialised as DiffRec's.
+
+    Raises:
+        ValueError: for an activation that has no name.
+    """
+    layers = []
+    for fan_in, fan_out in zip(sizes, sizes[1:]):
+        linear = nn.Linear(fan_in, fan_out)
+        _init_as_published(linear, fan_in)
+        layers += [linear, _activation(activation)]
+    return nn.Sequential(*layers[: None if last_activation or not layers else -1])
+
+
+def _activation(name):
+    known = ("sigmoid", "tanh", "relu", "leakyrelu", "none")
+    if str(name).lower() not in known:
+        raise ValueError(f"activation {name!r} is unknown; known: {', '.join(known)}")
+    return activation_layer(name) or nn.Identity()
+
+
+class MLPDenoiser(nn.Module):
+    """x_0 (or eps) from x_t and t by a perceptron over ``[x_t, Linear(sinusoid(t - 1))]``.
+
+    The first layer's part of x_t and its part of the time are two modules, so that what is linear
+    in x_t can be had alone: ``V hidden(W x_t, t) + v`` with W ``data_in.weight`` and V, v ``out``.
+
+    Source: Wang et al., "Diffusion Recommender Model", SIGIR 2023, section 3.
+
+    Letters: n size of x_t, H and H_last first and last hidden width.
+    """
+
+    def __init__(self, n, hidden, time_size, activation, norm, dropout_prob):
+        """Build the network.
+
+        Args:
+            n (int): size of x_t.
+            hidden (list of int): widths of the hidden layers, from x_t on.
+            time_size (int): size of the sinusoid.
+            activation (str): a name of RecBole's ``activation_layer``.
+            norm (bool): scale x_t to length 1 first.
+            dropout_prob (float): for x_t, in training.
+
+        Raises:
+            ValueError: if there is no hidden layer, or the activation has no name.
+        """
+        super().__init__()
+        if not hidden:
+            raise ValueError("dims_dnn is empty; the denoiser needs a hidden layer")
+        self.time_size, self.norm = time_size, norm
+        self.time_embedding = nn.Linear(time_size, time_size)
+        _init_as_published(self.time_embedding, time_size)
+        self.dropout = Dropout(dropout_prob)
+        self.data_in = nn.Linear(n, hidden[0])
+        self.time_in = nn.Linear(time_size, hidden[0], bias=False)
+        for layer in (self.data_in, self.time_in):
+            _init_as_published(layer, n + time_size)
+        self.inner = nn.Sequential(_activation(activation), *mlp(hidden, activation, True))
+        self.out = nn.Linear(hidden[-1], n)
+        _init_as_published(self.out, hidden[-1])
+
+    def time(self, t):
+        """What the first layer adds for the time and as bias.
+
+        Args:
+            t (torch.Tensor): levels, shape: [B].
+
+        Returns:
+            torch.Tensor: shape: [B, H].
+        """
+        embedding = self.time_embedding(sinusoid(t - 1, self.time_size, self.time_size / 2))
+        return self.time_in(embedding) + self.data_in.bias
+
+    def forward(self, x_t, t):
+        """Denoise.
+
+        Args:
+            x_t (torch.Tensor): data at level t, shape: [B, n].
+            t (torch.Tensor): levels in 1..T, shape: [B].
+
+        Returns:
+            torch.Tensor: shape: [B, n].
+        """
+        if self.norm:
+            x_t = F.normalize(x_t)
+        u = F.linear(self.dropout(x_t), self.data_in.weight)  # [B, H]
+        return self.out(self.inner(u + self.time(t)))
+
+
+class ClusterVAE(nn.Module):
+    """Variational auto-encoder of interaction rows with an encoder for each cluster of items.
+
+    Each encoder gives mu and log-variance of its share of the latents, in proportion to the size
+    of its cluster; its last layer too ends in the activation. Items stand cluster by cluster.
+
+    Source: Wang et al., "Diffusion Recommender Model", SIGIR 2023, section 4.1.
+
+    Letters: n items, C clusters, d latents.
+    """
+
+    def __init__(self, sizes, in_dims, out_dims, activation):
+        """Build the network.
+
+        Args:
+            sizes (list of int): items of each cluster.
+            in_dims (list of int): widths of all encoders together, the latents first; d is the
+                first.
+            out_dims (list of int): hidden widths of all decoders together; without any, one
+                linear map leads from all latents to all items.
+            activation (str): a name of RecBole's ``activation_layer``.
+
+        Raises:
+            ValueError: if a width is too small to be shared among the clusters.
+        """
+        super().__init__()
+        inner = [_shares(sizes, dim, "in_dims") for dim in reversed(in_dims)]  # layers x C
+        outer = [_shares(sizes, dim, "out_dims") for dim in out_dims]
+        self.latents = inner[-1]
+        # mu and log-variance leave the encoder together
+        widths = [sizes, *inner[:-1], [2 * d for d in self.latents]]
+        self.encoders = nn.ModuleList(mlp(w, activation, True) for w in zip(*widths))
+        if out_dims:
+            widths = zip(self.latents, *outer, sizes)
+        else:
+            widths = [(sum(self.latents), sum(sizes))]
+        self.decoders = nn.ModuleList(mlp(w, activation, False) for w in widths)
+
+    def encode(self, bags):
+        """The latents' distribution, from sparse rows.
+
+        Args:
+            bags (Bags): interactions, items in the order of the clusters.
+
+        Returns:
+            tuple of torch.Tensor: mu and log-variance, shape: [B, d] each.
+        """
+        first = [encoder[0] for encoder in self.encoders]
+        table = torch.block_diag(*(layer.weight.T for layer in first))  # [n, widths together]
+        h = weighted_sums(bags, table) + torch.cat([layer.bias for layer in first])
+        parts = h.split([layer.out_features for layer in first], dim=1)
+        both = [encoder[1:](part).chunk(2, dim=1) for encoder, part in zip(self.encoders, parts)]
+        mu, log_variance = (torch.cat(values, dim=1) for values in zip(*both))
+        return mu, log_variance
+
+    def decode(self, latent):
+        """Scores of all items.
+
+        Args:
+            latent (torch.Tensor): shape: [B, d].
+
+        Returns:
+            torch.Tensor: items in the order of the clusters, shape: [B, n].
+        """
+        if len(self.decoders) == 1:
+            return self.decoders[0](latent)
+        parts = latent.split(self.latents, dim=1)
+        return torch.cat([net(part) for net, part in zip(self.decoders, parts)], dim=1)
+
+
+def _shares(sizes, dim, name):
+    """A width in shares that go with the sizes of the clusters; the last one takes the rest.
+
+    Raises:
+        ValueError: if nothing is left for the last one.
+    """
+    shares = [max(1, int(size / sum(sizes) * dim)) for size in sizes[:-1]]
+    rest = dim - sum(shares)
+    if rest < 1:
+        raise ValueError(f"{name} {dim} is too small to be shared among {len(sizes)} clusters")
+    return [*shares, rest]

@@ -1,0 +1,74 @@
+"""Data and models of interaction rows, small enough to see through."""
+
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_diffusion.config import Config
+from recbole_diffusion.data.checks import POSITION
+
+
+class Rows:
+    """As much of a built training data set as a model of interaction rows asks for."""
+
+    uid_field, iid_field, dataset_name, dataset_path = "user_id", "item_id", "tiny", "nowhere"
+
+    def __init__(self, pairs, user_num, item_num):
+        user, item = (torch.tensor(column) for column in zip(*pairs))
+        seen = [0] * user_num
+        position = []
+        for u, _ in pairs:
+            position.append(seen[u])
+            seen[u] += 1
+        columns = {"user_id": user, "item_id": item, POSITION: torch.tensor(position)}
+        self.inter_feat = Interaction(columns)
+        self.user_num, self.item_num = user_num, item_num
+        names = [f"i{item}" for item in range(item_num)]
+        self.field2token_id = {"item_id": {name: item for item, name in enumerate(names)}}
+
+    def num(self, field):
+        return {"user_id": self.user_num, "item_id": self.item_num}[field]
+
+
+@pytest.fixture(scope="session")
+def checkerboard():
+    """Even users had even items, odd users odd ones; one item of each user is not among them.
+
+    Returns:
+        tuple: the data (Rows), and the item of each user that is missing, shape: [n_users]; that of
+        the padding user is 0.
+    """
+    draw = torch.Generator().manual_seed(1)
+    pairs, missing = [], [0]
+    for user in range(1, 101):
+        items = [item for item in range(1, 21) if item % 2 == user % 2]
+        order = torch.randperm(len(items), generator=draw).tolist()
+        missing.append(items[order[0]])
+        pairs += [(user, items[i]) for i in order[1:]]
+    return Rows(pairs, 101, 21), torch.tensor(missing)
+
+
+@pytest.fixture(scope="session")
+def rows_model(checkerboard):
+    """Gives a function from a model's name and settings to the model on checkerboard data."""
+
+    def build(name, data=None, seed=0, **settings):
+        quiet = {"use_gpu": False, "data_path": "nowhere"}
+        config = Config(name, "tiny", config_dict=quiet | settings)
+        torch.manual_seed(seed)
+        return config.model_class(config, data or checkerboard[0])
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def users():
+    """Gives a function from ids to a batch of users."""
+
+    def batch(*ids, items=None):
+        columns = {"user_id": torch.tensor(ids)}
+        if items is not None:
+            columns["item_id"] = torch.as_tensor(items)
+        return Interaction(columns)
+
+    return batch
