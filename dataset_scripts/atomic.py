@@ -55,15 +55,36 @@ def open_raw(path, member=None):
         InputError: the file is missing or damaged, or the zip does not say which file to take.
     """
     path = Path(path)
+    with _unpacking(path), contextlib.ExitStack() as stack:
+        if path.suffix == ".gz":
+            yield stack.enter_context(gzip.open(path, "rb"))
+        elif path.suffix == ".zip":
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            yield stack.enter_context(archive.open(_member(path, archive, member)))
+        else:
+            yield stack.enter_context(open(path, "rb"))
+
+
+def zip_names(path):
+    """Lists the files in a zip, without those that macOS adds.
+
+    Args:
+        path (str or Path): the zip.
+
+    Returns:
+        list of str: their names, with the folders in the zip.
+
+    Raises:
+        InputError: the zip is missing or damaged.
+    """
+    with _unpacking(path), zipfile.ZipFile(path) as archive:
+        return _names(archive)
+
+
+@contextlib.contextmanager
+def _unpacking(path):
     try:
-        with contextlib.ExitStack() as stack:
-            if path.suffix == ".gz":
-                yield stack.enter_context(gzip.open(path, "rb"))
-            elif path.suffix == ".zip":
-                archive = stack.enter_context(zipfile.ZipFile(path))
-                yield stack.enter_context(archive.open(_member(path, archive, member)))
-            else:
-                yield stack.enter_context(open(path, "rb"))
+        yield
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -73,9 +94,13 @@ def open_raw(path, member=None):
         raise InputError(f"{path}: cannot be unpacked: {error}") from None
 
 
-def _member(path, archive, wanted):
+def _names(archive):
     names = [name for name in archive.namelist() if not name.endswith("/")]
-    names = [name for name in names if not name.startswith("__MACOSX/")]
+    return [name for name in names if not name.startswith("__MACOSX/")]
+
+
+def _member(path, archive, wanted):
+    names = _names(archive)
     tables = [name for name in names if name.endswith((".csv", ".tsv"))]
     named = [name for name in names if name.rsplit("/", 1)[-1] == wanted]
     for choice in (named, tables, names):
@@ -126,6 +151,38 @@ def read_blocks(path, member=None, block_bytes=BLOCK_BYTES):
         raise InputError(f"{path}: is empty")
 
 
+def read_body(path, header=None, member=None, **reading):
+    """Reads blocks as :func:`read_blocks` does, without the header.
+
+    Args:
+        path (str or Path): the raw file.
+        header (str): the first line, for files that have one.
+        member (str): see :func:`open_raw`.
+        reading: ``block_bytes`` of :func:`read_blocks`.
+
+    Yields:
+        tuple: see :func:`read_blocks`.
+
+    Raises:
+        InputError: see :func:`read_blocks`; or the header is another, or all there is.
+    """
+    rows = False
+    for line, block in read_blocks(path, member, **reading):
+        if header is not None and line == 1:
+            first, block = block.split(b"\n", 1)
+            if first.decode("utf-8", "replace") != header:
+                raise InputError(
+                    f"{path}, line 1: must be the header {header!r}, "
+                    f"found {first.decode('utf-8', 'replace')!r}"
+                )
+            line = 2
+        if block:
+            rows = True
+            yield line, block
+    if not rows:
+        raise InputError(f"{path}: holds a header and no rows")
+
+
 def read_log(path, columns, behaviors, *, header=None, member=None, signed_time=False, **reading):
     """Reads a comma-separated log of whole numbers and named behaviours.
 
@@ -145,23 +202,8 @@ def read_log(path, columns, behaviors, *, header=None, member=None, signed_time=
     Raises:
         InputError: something in the file is malformed; names the first such line.
     """
-    rows = 0
-    for line, block in read_blocks(path, member, **reading):
-        if header is not None and line == 1:
-            first, block = block.split(b"\n", 1)
-            if first.decode("utf-8", "replace") != header:
-                raise InputError(
-                    f"{path}, line 1: must be the header {header!r}, "
-                    f"found {first.decode('utf-8', 'replace')!r}"
-                )
-            if not block:
-                continue
-            line = 2
-        table = _parse(path, line, block, columns, behaviors, signed_time)
-        rows += len(table)
-        yield table
-    if not rows:
-        raise InputError(f"{path}: holds a header and no rows")
+    for line, block in read_body(path, header, member, **reading):
+        yield _parse(path, line, block, columns, behaviors, signed_time)
 
 
 def _parse(path, line, block, columns, behaviors, signed_time):
@@ -424,7 +466,6 @@ def _write_buckets(buckets, path, behaviors):
 # ---------------------------------------------------------------------------------------- writing
 
 
-@contextlib.contextmanager
 def inter_file(path, behavior=True):
     """Opens an atomic file of interactions for writing.
 
@@ -432,13 +473,27 @@ def inter_file(path, behavior=True):
         path (Path): the file to write.
         behavior (bool): whether it has a behaviour column.
 
-    Yields:
-        callable: writes rows, given the columns (numpy.ndarray, shape: [n_rows]) in the order user,
-        item, behaviour (if there), time.
+    Returns:
+        context manager: see :func:`atomic_file`; the order is user, item, behaviour (if there),
+        time.
     """
     fields = ["user_id:token", "item_id:token", "behavior:token", "timestamp:float"]
     if not behavior:
         fields.remove("behavior:token")
+    return atomic_file(path, fields)
+
+
+@contextlib.contextmanager
+def atomic_file(path, fields):
+    """Opens an atomic file for writing.
+
+    Args:
+        path (Path): the file to write.
+        fields (list of str): the names and types of its columns, as in ``user_id:token``.
+
+    Yields:
+        callable: writes rows, given the columns (numpy.ndarray, shape: [n_rows]) in that order.
+    """
     line = "\t".join(["%s"] * len(fields)) + "\n"
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(fields) + "\n")

@@ -425,7 +425,18 @@ class MarkovChainTrainer(TrainerHooks, TraditionalTrainer):
     """One epoch, nothing to learn."""
 
 
-class LDiffRecTrainer(DiffusionTrainer):
+class DiffRecTrainer(DiffusionTrainer):
+    """Steps of Adam in one pass over the weights, which are as wide as there are items."""
+
+    def _build_optimizer(self, **kwargs):
+        optimizer = super()._build_optimizer(**kwargs)
+        if isinstance(optimizer, torch.optim.Adam):  # AdamW is one too
+            for group in optimizer.param_groups:
+                group["fused"] = True
+        return optimizer
+
+
+class LDiffRecTrainer(DiffRecTrainer):
     """One optimiser with a learning rate for the auto-encoder and one for the denoiser."""
 
     def _build_optimizer(self, **kwargs):

@@ -142,7 +142,7 @@ def test_the_walk_without_the_items_is_the_plain_walk(
 
 
 @pytest.mark.parametrize(
-    "settings", [{"norm": True}, {"sampling_noise": True, "steps": 4}, {"mean_type": "eps"}], ids=str
+    "settings", [{"norm": True}, {"sampling_noise": True}, {"mean_type": "eps"}], ids=str
 )
 def test_where_the_walk_is_not_linear_in_the_items_it_is_plain(
     rows_model, users, monkeypatch, settings
