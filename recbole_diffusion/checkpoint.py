@@ -20,8 +20,8 @@ FORMAT = 1
 NOT_PART_OF_A_RUN = {
     "epochs", "stopping_step", "max_train_seconds", "resume", "result_file", "show_progress",
     "state", "checkpoint_dir", "data_path", "gpu_id", "use_gpu", "device", "log_wandb",
-    "config_files", "eval_users_per_batch", "eval_batch_size", "prepare_hint", "topk", "metrics",
-    "worker", "loss_decimal_place", "metric_decimal_place", "wandb_project",
+    "config_files", "all_users", "eval_users_per_batch", "eval_batch_size", "prepare_hint",
+    "topk", "metrics", "worker", "loss_decimal_place", "metric_decimal_place", "wandb_project",
 }  # fmt: skip
 
 

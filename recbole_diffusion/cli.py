@@ -71,24 +71,20 @@ def run(arguments):
 
 
 def table(result):
-    """A small readable table of the test metrics, a row a metric and a column a k.
+    """Small readable tables of the test metrics, a row a metric and a column a k.
 
     Args:
         result (dict): of `run_recbole_diffusion`.
 
     Returns:
-        str: the table and a line on the cost.
+        str: the table, a second one over all users if that was asked for, and a line on the cost.
     """
-    test = result["test_result"]
-    names = list(dict.fromkeys(name.split("@")[0] for name in test))
-    ks = sorted({int(name.split("@")[1]) for name in test if "@" in name})
-    lines = [f"\n{result['model']} on {result['dataset']}, seed {result['seed']}: test"]
-    lines.append("".join([f"{'':12}", *(f"{'@' + str(k):>10}" for k in ks)]))
-    for name in names:
-        cells = [test.get(f"{name}@{k}") for k in ks]
-        if name in test:
-            cells = [test[name]]
-        lines.append(f"{name:12}" + "".join(f"{c:10.4f}" for c in cells if c is not None))
+    title = f"\n{result['model']} on {result['dataset']}, seed {result['seed']}: test"
+    lines = [title, *_metrics(result["test_result"])]
+    ks = sorted({int(name.split("@")[1]) for name in result["test_result"] if "@" in name})
+    if result["test_result_all_users"] is not None:
+        lines.append("divided by all users, also those without a test row:")
+        lines += _metrics(result["test_result_all_users"])
     never = result["never_trained_items"]
     if never and never["items"]:
         k = ks[-1] if ks else None
@@ -103,6 +99,17 @@ def table(result):
     if result["checkpoint"]:
         lines.append(f"best model: {result['checkpoint']}")
     return "\n".join(lines)
+
+
+def _metrics(values):
+    """Lines of a table: metrics by name down, k across."""
+    names = list(dict.fromkeys(name.split("@")[0] for name in values))
+    ks = sorted({int(name.split("@")[1]) for name in values if "@" in name})
+    lines = ["".join([f"{'':12}", *(f"{'@' + str(k):>10}" for k in ks)])]
+    for name in names:
+        cells = [values[name]] if name in values else [values.get(f"{name}@{k}") for k in ks]
+        lines.append(f"{name:12}" + "".join(f"{c:10.4f}" for c in cells if c is not None))
+    return lines
 
 
 def doctor(arguments):

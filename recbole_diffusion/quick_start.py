@@ -7,6 +7,8 @@ from logging import getLogger
 from pathlib import Path
 
 import torch
+from recbole.evaluator.base_metric import TopkMetric
+from recbole.evaluator.register import metrics_dict
 from recbole.utils import ModelType, init_logger, init_seed
 
 from recbole_diffusion import checkpoint, compat, registry
@@ -33,8 +35,9 @@ def run_recbole_diffusion(
 
     Returns:
         dict: model, dataset, seed, config, best_epoch, epochs, stopped_by, best_valid_result,
-        test_result, never_trained_items, split, train_seconds, valid_seconds, eval_seconds,
-        peak_memory_mb, parameters and checkpoint; ``result_file`` writes the same as JSON.
+        test_result, test_result_all_users (None unless asked for), never_trained_items, split,
+        train_seconds, valid_seconds, eval_seconds, peak_memory_mb, parameters and checkpoint;
+        ``result_file`` writes the same as JSON.
 
     Raises:
         ConfigError: on a setting that is unknown or out of range.
@@ -89,6 +92,7 @@ def run_recbole_diffusion(
         "stopped_by": trainer.stopped_by,
         "best_valid_result": trainer.best_valid_result,
         "test_result": test_result,
+        "test_result_all_users": over_all_users(config, test_data._dataset, test_result),
         "never_trained_items": trainer.never_trained,
         "truncation": getattr(trainer, "truncation_report", None),
         "split": split,
@@ -103,6 +107,35 @@ def run_recbole_diffusion(
     if config["result_file"]:
         write_json(config["result_file"], result)
     return result
+
+
+def over_all_users(config, test_set, result):
+    """The metrics divided by all users, as DiffRec's authors count, instead of those with a row.
+
+    A user without a test row counts as 0. Only metrics that are means over users are given.
+
+    Args:
+        config (Config): key ``all_users``; without it nothing is done.
+        test_set (Dataset): the built test data.
+        result (dict): metric name to value, over users with a test row.
+
+    Returns:
+        dict: metric name to value; None if it was not asked for.
+
+    Raises:
+        DataError: if a user has several lists, so that the metrics are means over rows.
+    """
+    if not config["all_users"]:
+        return None
+    users = test_set.inter_feat[test_set.uid_field].unique()
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL and len(users) < len(test_set):
+        raise DataError(
+            f"all_users: the {len(test_set)} test rows of {len(users)} users are ranked one by "
+            "one, so the metrics are means over rows, not over users"
+        )
+    share = len(users) / (test_set.user_num - 1)
+    means = {name for name, metric in metrics_dict.items() if issubclass(metric, TopkMetric)}
+    return {name: value * share for name, value in result.items() if name.split("@")[0] in means}
 
 
 def _resume_file(config):

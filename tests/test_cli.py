@@ -17,6 +17,7 @@ RESULT = {
     "stopped_by": "early stopping", "train_seconds": 1.2, "valid_seconds": 3.4,
     "eval_seconds": 0.5, "parameters": 12345, "checkpoint": "saved/x.best.pth",
     "test_result": {"hit@5": 0.1, "hit@10": 0.2, "ndcg@5": 0.05, "ndcg@10": 0.075},
+    "test_result_all_users": None,
     "never_trained_items": {"items": 7, "slots@10": 0.5, "hits@5": 0.1, "hits@10": 0.25},
 }  # fmt: skip
 
@@ -169,6 +170,14 @@ def test_the_table_shows_every_metric_and_what_it_cost(called, capsys):
     assert lines[5] == "7 candidates were never trained on, 25.0% of the hits at 10"
     assert lines[6].startswith("best epoch 3 of 9 (ended by early stopping), 1 s training")
     assert "12,345 parameters" in lines[6] and lines[7] == "best model: saved/x.best.pth"
+
+
+def test_the_table_over_all_users_follows_when_it_was_asked_for():
+    both = RESULT | {"test_result_all_users": {"hit@5": 0.05, "hit@10": 0.1}}
+    lines = cli.table(both).splitlines()
+    assert lines[5] == "divided by all users, also those without a test row:"
+    assert [line.split() for line in lines[6:8]] == [["@5", "@10"], ["hit", "0.0500", "0.1000"]]
+    assert "divided" not in cli.table(RESULT)
 
 
 @pytest.mark.parametrize("metric", ["gauc", "itemcoverage@5"])

@@ -95,3 +95,29 @@ def test_models_of_knowledge_graphs_are_refused_before_any_data_are_read():
         run_recbole_diffusion("CFKG", "nowhere")
     with pytest.raises(DataError, match="nowhere"):  # the control: others get to their data
         run_recbole_diffusion("Pop", "nowhere")
+
+
+RANDOM_SPLIT = {"split": {"RS": [0.5, 0.2, 0.3]}, "order": "RO", "group_by": "none", "mode": "full"}
+PLAIN = {"BEHAVIOR_FIELD": None, "target_behavior": None, "eval_args": RANDOM_SPLIT}
+
+
+def test_both_conventions_count_the_same_hits(run, shop):
+    """Divided by the users with a test row or by all users; there is one user without."""
+    file = shop / "dataset" / "shop" / "shop.inter"
+    file.write_text(file.read_text() + "only-trained\ti1\tbuy\t1\n")
+    result = run("Pop", all_users=True, metrics=["Hit", "NDCG", "GAUC"], topk=[5, 10], **PLAIN)
+    tested = result["split"]["test_rows"]
+    theirs, ours = result["test_result_all_users"], result["test_result"]
+    assert set(theirs) == {name for name in ours if name != "gauc"} != set(ours)
+    share = {theirs[name] / value for name, value in ours.items() if name in theirs and value}
+    assert len({round(s, 6) for s in share}) == 1
+    assert 0 < share.pop() < 1 and tested > 0
+    hits = theirs["hit@5"] * 41
+    assert hits == pytest.approx(round(hits), abs=1e-3), "a whole number of 41 users"
+    assert run("Pop", **PLAIN)["test_result_all_users"] is None
+
+
+def test_all_users_of_rows_that_are_ranked_one_by_one_is_refused(run):
+    with pytest.raises(DataError, match="means over rows, not over users"):
+        run("SASRec", all_users=True, **PLAIN | {"eval_args": RANDOM_SPLIT | {"order": "TO"}})
+    assert run("SASRec", all_users=True)["test_result_all_users"]  # the control: one row a user
