@@ -35,6 +35,7 @@ setup(
         "numpy>=1.26,<2",  # RecBole uses np.bool8 and np.float_
         "pandas>=2,<3",  # pandas 3: chained fillna(inplace=True) does nothing
         "scipy>=1.11,<1.13",  # LightGCN and others use dok_matrix._update
+        "scikit-learn>=1.2",  # k-means of L-DiffRec; RecBole needs it anyway
         "tensorboard>=2.14",
         "packaging>=21",
         "PyYAML>=6",

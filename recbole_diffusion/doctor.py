@@ -25,6 +25,7 @@ BOUNDS = {
     "numpy": (">=1.26,<2", "RecBole uses np.bool8 and np.float_, which numpy 2 removed"),
     "pandas": (">=2,<3", "in pandas 3 RecBole's chained fillna(inplace=True) does nothing"),
     "scipy": (">=1.11,<1.13", "LightGCN, NGCF and others call dok_matrix._update, gone in 1.13"),
+    "scikit-learn": (">=1.2", "L-DiffRec clusters the items with it"),
     "tensorboard": (">=2.14", "RecBole's trainer logs with it"),
     "PyYAML": (">=6", "settings are YAML"),
     "tqdm": (">=4.60", "RecBole's progress bars"),

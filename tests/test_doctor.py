@@ -15,6 +15,7 @@ from recbole_diffusion.doctor import BOUNDS, broken_bounds, examine, text, withi
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
 GOOD = {"python": "3.11.7", "torch": "2.13.0+cpu", "recbole": "1.2.1", "setuptools": "80.10.2"}
 GOOD |= {"numpy": "1.26.4", "pandas": "2.3.3", "scipy": "1.12.0", "tensorboard": "2.21.0"}
+GOOD |= {"scikit-learn": "1.5.0"}
 GOOD |= {"PyYAML": "6.0", "tqdm": "4.70.1", "ray": "2.6.3", "pyarrow": "19.0.1"}
 GOOD |= {"packaging": "26.3"}
 
@@ -113,7 +114,7 @@ def test_the_report_is_plain_json_and_the_exit_code_says_whether_all_is_well(ver
 def test_the_bounds_are_those_of_the_package():
     setup = (REPOSITORY / "setup.py").read_text()
     required = re.search(r"install_requires=\[(.*?)\]", setup, re.S).group(1)
-    required = dict(re.findall(r'"(\w+)([<>=][^"]*)"', required))
+    required = dict(re.findall(r'"([\w-]+)([<>=][^"]*)"', required))
     assert required == {name: BOUNDS[name][0] for name in BOUNDS if name not in doctor.OPTIONAL}
     assert f'python_requires="{doctor.PYTHON[0]}"' in setup
     assert f'"pyarrow{BOUNDS["pyarrow"][0]}"' in setup
