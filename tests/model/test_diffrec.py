@@ -9,7 +9,7 @@ import recbole
 import torch
 import torch.nn.functional as F
 import yaml
-from conftest import Rows  # tests/model
+from training_rows import Rows
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.histories import UserHistories

@@ -306,5 +306,6 @@ class DiffRec(GeneralRecommender):
         Returns:
             torch.Tensor: shape: [B].
         """
-        scores = self.full_sort_predict(interaction)
-        return scores.gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)
+        user, row = interaction[self.USER_ID].unique(return_inverse=True)  # each is walked once
+        scores = self.full_sort_predict({self.USER_ID: user})
+        return scores[row, interaction[self.ITEM_ID]]

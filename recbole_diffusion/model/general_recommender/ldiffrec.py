@@ -60,9 +60,6 @@ class LDiffRec(DiffRec):
         if cluster_ids is None:
             cluster_ids = item_clusters(config, dataset)
         self.register_buffer("cluster_ids", cluster_ids)
-        order = cluster_ids.argsort(stable=True)  # items cluster by cluster
-        # where an item stands among the network's items
-        self.register_buffer("place", order.argsort(), persistent=False)
         sizes = torch.bincount(cluster_ids).tolist()
         self.autoencoder = ClusterVAE(
             sizes, config["in_dims"], config["out_dims"], config["ae_act_func"]
@@ -77,6 +74,11 @@ class LDiffRec(DiffRec):
         if not config["in_dims"]:
             raise ValueError("in_dims is empty; its first number is that of the latents")
         return config["in_dims"][0]
+
+    @property
+    def place(self):
+        """Where each item stands among the network's, which are cluster by cluster, shape: [n]."""
+        return self.cluster_ids.argsort(stable=True).argsort()
 
     def parameter_groups(self):
         """The parameters with their learning rates, for one optimiser.
