@@ -7,6 +7,7 @@ from recbole.data.dataset import Dataset, SequentialDataset
 
 from recbole_diffusion import registry
 from recbole_diffusion.config import Config
+from recbole_diffusion.data.atomic import DataError
 
 SEQUENTIAL = ("ICDDT", "SASRec", "GRU4Rec", "MarkovChain")
 GENERAL = ("MultiVAE", "Pop")
@@ -323,6 +324,56 @@ def test_general_models_hold_out_the_rows_of_the_sequential_ones_and_train_on_a_
     pairs += [(user, events[0][0]) for user, events in in_order(log).items()]  # need no history
     assert in_tokens(train._dataset) == sorted(set(pairs))
     assert len(set(pairs)) < len(pairs)
+    last = {}
+    for user, events in in_order(log).items():
+        trained = [item for owner, _, item in wanted[0] if owner == user]
+        for position, (item, *_) in enumerate(events[: len(trained) + 1]):
+            last[user, item] = position
+    rows = train._dataset
+    kept = rows.inter_feat["position"].tolist()
+    assert dict(zip(in_tokens_of_rows(rows), kept)) == last, "each pair where it was last"
+
+
+def in_tokens_of_rows(part):
+    """User and item of the rows of a built data set, in their order."""
+    fields = (part.uid_field, part.iid_field)
+    columns = [part.id2token(field, part.inter_feat[field]) for field in fields]
+    return list(zip(*(column.tolist() for column in columns)))
+
+
+@pytest.mark.parametrize(
+    "behaviors", [{}, {"BEHAVIOR_FIELD": "behavior", "target_behavior": "buy"}]
+)
+def test_a_model_that_reads_the_order_gets_the_places_of_a_random_split(
+    behaviors, tmp_path, write_inter, random_log, in_order, build_data
+):
+    log = random_log(distinct=True)
+    write_inter(tmp_path, "tiny", log)
+    settings = behaviors | {"eval_args": by({"RS": [0.6, 0.2, 0.2]}, order="RO"), "seed": 3}
+    built = {}
+    for model in ("DiffRec", "TDiffRec"):
+        torch.manual_seed(5)
+        _, _, built[model] = build_data(tmp_path, model, **settings)
+    for plain, ordered in zip(built["DiffRec"], built["TDiffRec"]):
+        assert in_tokens(plain._dataset) == in_tokens(ordered._dataset), "the split is the same"
+        assert "position" not in plain._dataset.inter_feat
+    train = built["TDiffRec"][0]._dataset
+    place = {
+        (user, item): position
+        for user, events in in_order(log).items()
+        for position, (item, *_) in enumerate(events)
+    }
+    rows = dict(zip(in_tokens_of_rows(train), train.inter_feat["position"].tolist()))
+    assert rows and all(place[pair] == position for pair, position in rows.items())
+
+
+def test_a_model_that_reads_the_order_needs_a_time(tmp_path, write_inter, build_data):
+    rows = [(f"u{user}", f"i{item}") for user in range(5) for item in range(user, user + 4)]
+    write_inter(tmp_path, "tiny", rows, "user_id:token item_id:token")
+    settings = {"eval_args": by({"RS": [0.6, 0.2, 0.2]}, order="RO")}
+    build_data(tmp_path, "LDiffRec", **settings)  # the control
+    with pytest.raises(DataError, match="column 'timestamp' is not among the loaded columns"):
+        build_data(tmp_path, "LTDiffRec", **settings)
 
 
 @pytest.mark.parametrize("model", ["ICDDT", "MultiVAE"])
