@@ -11,7 +11,7 @@ from recbole_diffusion.data.embeddings import read_item_embeddings
 
 # What the embeddings' training has in common with the run they are for.
 SHARED_SETTINGS = (
-    "data_path", "seed", "reproducibility", "use_gpu", "gpu_id", "show_progress",
+    "seed", "reproducibility", "use_gpu", "gpu_id", "show_progress",
     "checkpoint_dir", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "NEG_PREFIX",
 )  # fmt: skip
 
@@ -28,7 +28,7 @@ def item_clusters(config, dataset):
 
     Raises:
         DataError: if the file of embeddings is unusable.
-        ValueError: if there are more clusters than items, or none.
+        ValueError: if there are more clusters than items or than different vectors, or none.
     """
     n_items, n_cate = dataset.item_num - 1, config["n_cate"]
     if type(n_cate) is not int or not 1 <= n_cate <= n_items:
@@ -43,7 +43,12 @@ def item_clusters(config, dataset):
 
     kmeans = KMeans(n_cate, n_init=10, random_state=config["seed"] % 2**32)
     clusters = torch.from_numpy(kmeans.fit_predict(embeddings)).long()
-    getLogger().info(f"items in each cluster: {torch.bincount(clusters).tolist()}")
+    sizes = torch.bincount(clusters, minlength=n_cate).tolist()
+    if 0 in sizes:
+        raise ValueError(
+            f"n_cate is {n_cate}, but the items' vectors form {n_cate - sizes.count(0)}"
+        )
+    getLogger().info(f"items in each cluster: {sizes}")
     return clusters
 
 

@@ -72,6 +72,10 @@ SMALL = {
     "MultiVAE": {"latent_dimension": 4, "mlp_hidden_size": [8]},
     "RecVAE": {"latent_dimension": 4, "hidden_dimension": 8, "n_enc_epochs": 1},
     "LightGCN": {"embedding_size": 8, "n_layers": 1},
+    "DiffRec": {"dims_dnn": [8]},
+    "TDiffRec": {"dims_dnn": [8]},
+    "LDiffRec": {"dims_dnn": [8], "in_dims": [4], "n_cate": 2, "cluster_epochs": 1},
+    "LTDiffRec": {"dims_dnn": [8], "in_dims": [4], "n_cate": 2, "cluster_epochs": 1},
 }
 
 

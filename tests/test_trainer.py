@@ -19,10 +19,12 @@ from recbole_diffusion import checkpoint, registry, trainer
 from recbole_diffusion.checkpoint import CheckpointError
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.dataloader import prepare_data
+from recbole_diffusion.model.general_recommender import ldiffrec
 from recbole_diffusion.trainer import ICDDTTrainer
 
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
-MODELS = ["ICDDT", "SASRec", "MultiVAE", "RecVAE", "LightGCN"]
+DIFFREC = ["DiffRec", "TDiffRec", "LDiffRec", "LTDiffRec"]
+MODELS = ["ICDDT", "SASRec", "MultiVAE", "RecVAE", "LightGCN", *DIFFREC]
 PLATEAU = {"factor": 0.5, "patience": 0, "threshold": 0.5}  # lowers the rate nearly every epoch
 
 
@@ -165,6 +167,60 @@ def test_a_run_killed_in_an_epoch_and_resumed_ends_as_if_it_had_not_been(
         assert outcome(resumed) == outcome(whole)
         for kind in ("last", "best"):
             assert not differences(state(resumed, kind), state(whole, kind)), kind
+
+
+@pytest.mark.parametrize("model", ["LDiffRec", "LTDiffRec"])
+def test_the_clusters_of_a_resumed_run_are_those_it_began_with(model, run, monkeypatch):
+    settings = {"epochs": 4, "train_batch_size": 16, "anneal_unit": "epoch", "n_cate": 3}
+    whole = run(model, checkpoint_dir="whole", **settings)
+    with hook(model, killing(8)), pytest.raises(Killed):
+        run(model, checkpoint_dir="killed", **settings)
+    last = next(Path("killed").glob("*.last.pth"))
+    then = checkpoint.load(last)
+    began_with = then["state_dict"]["cluster_ids"]
+    assert len(began_with.unique()) == 3 and int(then["state_dict"]["epochs"]) == 2
+
+    monkeypatch.setattr(ldiffrec, "item_clusters", None)
+    resumed = run(model, checkpoint_dir="killed", resume=True, **settings)
+    assert outcome(resumed) == outcome(whole)
+    assert not differences(state(resumed, "last"), state(whole, "last"))
+    weights = state(resumed, "last")["state_dict"]
+    assert torch.equal(weights["cluster_ids"], began_with)
+    assert (int(weights["batches"]), int(weights["epochs"])) == (12, 4)
+    with pytest.raises(TypeError, match="not callable"):  # the control: a new run asks for them
+        run(model, checkpoint_dir="new", **settings)
+
+    # what the file holds is what is used, whatever the clusters would be now
+    ids = began_with.flip(0)
+    checkpoint.save(last, then | {"state_dict": then["state_dict"] | {"cluster_ids": ids}})
+    other = run(model, checkpoint_dir="killed", resume=True, **settings)
+    others = state(other, "last")["state_dict"]
+    assert torch.equal(others["cluster_ids"], ids)
+    assert differences(others | {"cluster_ids": began_with}, weights)
+
+
+def test_clusters_are_taken_only_from_a_checkpoint_that_fits(run, shop):
+    last = path_of(run("LDiffRec"), "last")
+    for model, settings, message in (
+        ("LTDiffRec", {}, "holds a LDiffRec, not a LTDiffRec"),
+        ("DiffRec", {}, "holds a LDiffRec, not a DiffRec"),
+        ("LDiffRec", {"n_cate": 3}, "with n_cate = 2, here it is 3"),
+        ("LDiffRec", {"anneal_unit": "epoch"}, "with anneal_unit = batch, here it is epoch"),
+        ("LDiffRec", {"in_dims": [5]}, "do not fit this model"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            run(model, **({"resume": last} | settings))
+    other = path_of(run("DiffRec"), "last")
+    with pytest.raises(CheckpointError, match="holds a DiffRec, not a LDiffRec"):
+        run("LDiffRec", resume=other)
+
+    data = shop / "dataset" / "shop" / "shop.inter"
+    text = data.read_text()
+    data.write_text(text.replace("\ti7\t", "\tlamp\t"))
+    with pytest.raises(CheckpointError, match="other data: .*fingerprint .*'shop' here"):
+        run("LDiffRec", resume=last)
+    data.write_text(text)
+    run("LDiffRec", resume=last)  # the control
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_anew(run, caplog):
@@ -504,3 +560,15 @@ def test_losses_rates_metrics_and_embeddings_are_drawn(run):
         "Loss/Train", "Train/learning_rate", "Train/seconds", "Valid/ndcg@10", "Valid/hit@5",
         "Embedding/norm", "Embedding/spread",
     } <= tags  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["DiffRec", "LDiffRec"])
+def test_mixed_precision_trains_and_scores(model, run):
+    plain, mixed = (run(model, enable_amp=amp) for amp in (False, True))
+    assert mixed["test_result"]["ndcg@10"] == pytest.approx(
+        plain["test_result"]["ndcg@10"], abs=0.1
+    )
+    weight = "denoiser.out.weight"
+    weights = [checkpoint.load(r["checkpoint"])["state_dict"][weight] for r in (plain, mixed)]
+    assert not torch.equal(*weights), "the control"
+    torch.testing.assert_close(*weights, rtol=0, atol=0.05)

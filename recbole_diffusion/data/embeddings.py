@@ -27,6 +27,13 @@ def read_item_embeddings(name, dataset):
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise DataError(f"item_embeddings: neither {places[0]} nor {places[1]} is a file")
+    try:
+        return _read(path, dataset)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error}") from error
+
+
+def _read(path, dataset):
     ids = dataset.field2token_id[dataset.iid_field]
     table, found = None, np.zeros(dataset.item_num, dtype=bool)
     with open(path, encoding="utf-8") as file:

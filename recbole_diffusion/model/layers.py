@@ -394,7 +394,8 @@ class ClusterVAE(nn.Module):
             sizes (list of int): items of each cluster.
             in_dims (list of int): widths of all encoders together, the latents first; d is the
                 first.
-            out_dims (list of int): hidden widths of all decoders together; without any, one
+            out_dims (list of int): hidden widths of all decoders together (RecBole takes the
+                encoders' widths with several clusters, whatever the numbers); without any, one
                 linear map leads from all latents to all items.
             activation (str): a name of RecBole's ``activation_layer``.
 
@@ -450,10 +451,13 @@ def _shares(sizes, dim, name):
     """A width in shares that go with the sizes of the clusters; the last one takes the rest.
 
     Raises:
-        ValueError: if nothing is left for the last one.
+        ValueError: if nothing is left for the last one, as every cluster has at least 1.
     """
     shares = [max(1, int(size / sum(sizes) * dim)) for size in sizes[:-1]]
     rest = dim - sum(shares)
     if rest < 1:
-        raise ValueError(f"{name} {dim} is too small to be shared among {len(sizes)} clusters")
+        raise ValueError(
+            f"{name} {dim} leaves nothing for the last of {len(sizes)} clusters, which hold "
+            f"{sizes} items: widen it or take fewer clusters"
+        )
     return [*shares, rest]

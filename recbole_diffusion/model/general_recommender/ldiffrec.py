@@ -114,6 +114,8 @@ class LDiffRec(DiffRec):
     def calculate_loss(self, interaction):
         """``lamda L_diff + L_vae``, and ``L_diff + lamda L_vae`` without ``reweight``.
 
+        RecBole's LDiffRec has the first form for both.
+
         Args:
             interaction (Interaction): users, shape: [B].
 
@@ -129,8 +131,10 @@ class LDiffRec(DiffRec):
         diffusion_loss, denoised = self.diffusion_loss(latent)
 
         logits = self.autoencoder.decode(denoised)  # [B, n]
-        # -mean sum x0 log_softmax(logits), by the entries of x0
-        total = torch.zeros_like(logits[:, 0]).index_add_(0, bags.row, bags.weight)  # [B]
+        # -mean sum x0 log_softmax(logits), by the entries of x0. RecBole: x0 after dropout; here
+        # the whole row, so that what was dropped is to be rebuilt.
+        logits = logits.float()  # under enable_amp too
+        total = logits.new_zeros(len(logits)).index_add_(0, bags.row, bags.weight)  # [B]
         hit = (logits[bags.row, bags.item] * bags.weight).sum()
         likelihood = ((total * logits.logsumexp(dim=1)).sum() - hit) / len(logits)
         kl = -0.5 * (1 + log_variance - mu.square() - log_variance.exp()).sum(dim=1).mean()

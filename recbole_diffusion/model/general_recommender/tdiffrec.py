@@ -19,7 +19,7 @@ class TimeAwareHistory:
     """Weights of a user's interactions that grow with time; mixed in before DiffRec or LDiffRec.
 
     The m-th of M interactions in time weighs ``w_min + (m-1)/(M-1) (w_max - w_min)``, an only one
-    w_max. An item that a user had several times weighs as the last of them.
+    w_max (w_min in RecBole). An item that a user had several times weighs as the last of them.
     """
 
     ordered_history = True  # rows must carry their place in the user's history
