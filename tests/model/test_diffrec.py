@@ -294,10 +294,19 @@ def test_an_item_had_twice_counts_once_as_the_last_time(rows_model):
     assert len(model.histories.item) == 2
 
 
-@pytest.mark.parametrize("w", [(-0.1, 1), (0.6, 0.5)])
-def test_weights_that_do_not_grow_from_zero_are_refused(rows_model, w):
-    with pytest.raises(ValueError, match="0 <= w_min <= w_max"):
-        rows_model("TDiffRec", w_min=w[0], w_max=w[1])
+@pytest.mark.parametrize(
+    "w_min, w_max, message",
+    [
+        (-0.1, 1, "w_min is -0.1, it must be a number of at least 0"),
+        (0.6, 0.5, "w_min 0.6 is above w_max 0.5"),
+        ("low", 0.5, "w_min is 'low', it must be a number"),
+        (0.1, float("inf"), "w_max is inf, it must be a number"),
+    ],
+)
+def test_weights_that_do_not_grow_from_zero_are_refused(rows_model, w_min, w_max, message):
+    with pytest.raises(ValueError, match=message):
+        rows_model("TDiffRec", w_min=w_min, w_max=w_max)
+    rows_model("TDiffRec", w_min=0.5, w_max=0.5)  # the control
 
 
 # ----------------------------------------------------------------------------------------- refusals
@@ -315,7 +324,13 @@ def test_weights_that_do_not_grow_from_zero_are_refused(rows_model, w):
         ({"dims_dnn": []}, "needs a hidden layer"),
         ({"mlp_act_func": "tanhh"}, "'tanhh' is unknown; known: sigmoid, tanh"),
         ({"noise_scale": 1e4}, "a variance must lie in"),
-        ({"history_num_per_term": 0}, "a history of 0 losses"),
+        ({"history_num_per_term": 0}, "history_num_per_term is 0, it must be a whole number"),
+        ({"steps": 2.5}, "steps is 2.5, it must be a whole number above 0"),
+        ({"steps": True}, "steps is True, it must be"),
+        ({"sampling_steps": 1.5}, "sampling_steps 1.5 is not in 0..5"),
+        ({"dims_dnn": 300}, r"dims_dnn is 300, it must be a list .* like \[300\]"),
+        ({"dims_dnn": [300, 0]}, r"dims_dnn is \[300, 0\], it must be a list"),
+        ({"noise_max": "high"}, "noise_max is 'high', it must be a number of at least 0"),
     ],
 )
 def test_what_no_model_can_be_built_with_is_refused(rows_model, settings, message):

@@ -763,6 +763,10 @@ def test_the_checkerboard_is_learnt_across_clusters(built, checkerboard, out_dim
         ({"n_cate": 21}, r"n_cate is 21; .* 1..20"),
         ({"n_cate": 1.5}, "n_cate is 1.5; it must be a whole number"),
         ({"n_cate": True}, "n_cate is True; it must be a whole number"),
+        ({"in_dims": 300}, r"in_dims is 300, it must be a list .* like \[300\]"),
+        ({"out_dims": [1.5]}, r"out_dims is \[1.5\], it must be a list"),
+        ({"lamda": -0.1}, "lamda is -0.1, it must be a number of at least 0"),
+        ({"vae_anneal_steps": "many"}, "vae_anneal_steps is 'many', it must be a number"),
         ({"in_dims": []}, "in_dims is empty; its first number is that of the latents"),
         ({"ae_act_func": "tanhh"}, "'tanhh' is unknown; known: sigmoid, tanh"),
         ({"time-aware": True}, "--model=LTDiffRec"),
@@ -777,5 +781,5 @@ def test_what_no_model_can_be_built_with_is_refused(built, name, settings, messa
 
 
 def test_weights_of_time_that_do_not_grow_are_refused(built):
-    with pytest.raises(ValueError, match="0 <= w_min <= w_max"):
+    with pytest.raises(ValueError, match="is above w_max"):
         built("LTDiffRec", w_min=0.6, w_max=0.5)

@@ -25,6 +25,7 @@ from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral, factored
 from recbole_diffusion.diffusion.schedules import SCHEDULES, with_first_beta
 from recbole_diffusion.diffusion.timesteps import LossSecondMoment
+from recbole_diffusion.model.checks import check_not_negative, check_whole, check_widths
 from recbole_diffusion.model.layers import MLPDenoiser
 
 # RecBole's names -> the names here
@@ -125,6 +126,9 @@ class DiffRec(GeneralRecommender):
             raise ValueError(
                 f"time-aware: True is a model of its own here: --model={self.time_aware_name}"
             )
+        check_whole(config, "steps", "history_num_per_term", "embedding_size")
+        check_widths(config, "dims_dnn")
+        check_not_negative(config, "noise_scale", "noise_min", "noise_max")
         self.mean_type = config["mean_type"]
         if self.mean_type not in ("x0", "eps"):
             raise ValueError(f"mean_type {self.mean_type!r} is neither x0 nor eps")
@@ -134,7 +138,7 @@ class DiffRec(GeneralRecommender):
         self.diffusion = GaussianDiffusion(betas)
         self.sampling_noise = config["sampling_noise"]
         self.sampling_steps = config["sampling_steps"]
-        if not 0 <= self.sampling_steps <= self.diffusion.steps:
+        if self.sampling_steps not in range(self.diffusion.steps + 1):
             raise ValueError(
                 f"sampling_steps {self.sampling_steps} is not in 0..{self.diffusion.steps} (steps)"
             )

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from recbole_diffusion.clusters import item_clusters
+from recbole_diffusion.model.checks import check_not_negative, check_widths
 from recbole_diffusion.model.general_recommender.diffrec import DiffRec
 from recbole_diffusion.model.layers import ClusterVAE, dropout
 
@@ -41,6 +42,9 @@ class LDiffRec(DiffRec):
         Raises:
             ValueError: for a setting no model can be built with, with the reason.
         """
+        check_widths(config, "in_dims", "out_dims")
+        check_not_negative(config, "lamda", "anneal_cap", "anneal_steps")
+        check_not_negative(config, "vae_anneal_cap", "vae_anneal_steps")
         super().__init__(config, dataset)
         self.reparam = config["reparam"]
         self.lamda = config["lamda"]

@@ -12,6 +12,7 @@ DiffRec on rows in which later interactions weigh more.
 import torch
 
 from recbole_diffusion.data.checks import POSITION
+from recbole_diffusion.model.checks import check_not_negative
 from recbole_diffusion.model.general_recommender.diffrec import DiffRec
 
 
@@ -37,9 +38,10 @@ class TimeAwareHistory:
         Raises:
             ValueError: if the weights do not grow from at least 0.
         """
+        check_not_negative(config, "w_min", "w_max")
         w_min, w_max = config["w_min"], config["w_max"]
-        if not 0 <= w_min <= w_max:
-            raise ValueError(f"w_min {w_min} and w_max {w_max} must be 0 <= w_min <= w_max")
+        if w_min > w_max:
+            raise ValueError(f"w_min {w_min} is above w_max {w_max}")
         user = dataset.inter_feat[dataset.uid_field]
         position = dataset.inter_feat[POSITION]
         order = (user * (position.max() + 1) + position).argsort()
