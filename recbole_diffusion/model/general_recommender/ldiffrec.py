@@ -82,7 +82,10 @@ class LDiffRec(DiffRec):
     @property
     def place(self):
         """Where each item stands among the network's, which are cluster by cluster, shape: [n]."""
-        return self.cluster_ids.argsort(stable=True).argsort()
+        order = self.cluster_ids.argsort(stable=True)
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order), device=order.device)
+        return place
 
     def parameter_groups(self):
         """The parameters with their learning rates, for one optimiser.
