@@ -244,6 +244,26 @@ def test_without_reweight_all_levels_weigh_alike(rows_model, monkeypatch):
     assert losses[True] != pytest.approx(losses[False], rel=0.1)
 
 
+def test_rare_levels_count_more_in_the_loss_and_are_remembered_as_they_are(rows_model, monkeypatch):
+    model = rows_model("DiffRec", steps=4, reweight=False).eval()
+    x0 = model.histories.dense(torch.tensor([1, 2]))
+    t, factor = torch.tensor([2, 3]), torch.tensor([0.5, 4.0])
+    monkeypatch.setattr(model.timesteps, "sample", lambda n: (t, factor))
+    model.denoiser.forward = lambda x_t, t: x0 + t[:, None]
+    loss, _ = model.diffusion_loss(x0)
+    assert loss.item() == pytest.approx((0.5 * 4 + 4.0 * 9) / 2)
+    assert model.timesteps.losses[[2, 3], 0].tolist() == [4, 9]
+
+
+@pytest.mark.parametrize("schedule", ["linear", "linear-var", "cosine", "binomial"])
+def test_a_noise_scale_of_zero_is_no_noise_whatever_the_schedule(rows_model, schedule):
+    betas = {
+        scale: rows_model("DiffRec", noise_schedule=schedule, noise_scale=scale).diffusion.beta
+        for scale in (0, 0.5)
+    }
+    assert not betas[0].any() and betas[0.5][1:].all()
+
+
 def test_the_mean_is_over_items_without_the_padding(rows_model, monkeypatch):
     model = rows_model("DiffRec", steps=4, reweight=False).eval()
     x0 = model.histories.dense(torch.tensor([1]))
