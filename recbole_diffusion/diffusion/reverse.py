@@ -26,6 +26,19 @@ def evenly_spaced(steps, count):
     return np.linspace(steps, 0, count + 1).round().astype(int).tolist()
 
 
+def check_levels(levels):
+    """Refuse levels that do not fall to 0.
+
+    Args:
+        levels (list[int]): levels to visit.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    if levels[-1] != 0 or any(s >= t for t, s in zip(levels, levels[1:])):
+        raise ValueError(f"the levels {levels} do not fall to 0")
+
+
 @torch.no_grad()
 def ancestral(diffusion, predict_x0, x, steps, noise=True, stop=0):
     """Walk every level from ``steps`` down to ``stop``, drawing from the reverse distribution.
@@ -93,8 +106,7 @@ def ddim(diffusion, predict_x0, x, levels, eta):
     Raises:
         ValueError: if the levels do not fall to 0.
     """
-    if levels[-1] != 0 or any(s >= t for t, s in zip(levels, levels[1:])):
-        raise ValueError(f"the levels {levels} do not fall to 0")
+    check_levels(levels)
     signal, noise = diffusion.signal, diffusion.noise
     for level, lower in zip(levels, levels[1:]):
         t = torch.full((len(x),), level, device=x.device)

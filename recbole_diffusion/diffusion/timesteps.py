@@ -8,6 +8,7 @@ Letters: B batch size, T number of levels above the data.
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -92,6 +93,27 @@ class Beta(TimestepSampler):
         x = torch.arange(1, steps + 1, dtype=torch.float64) / steps
         log_density = torch.special.xlogy(a - 1, x) + torch.special.xlogy(b - 1, 1 - x)
         p = torch.cat([x.new_zeros(1), log_density.softmax(dim=0)])  # [T + 1]
+        self.register_buffer("probabilities", p.float(), persistent=False)
+
+
+class PowerLaw(TimestepSampler):
+    """``t = ceil(T u^(1 / p))`` for u uniform on (0, 1]: ``P(at most t) = (t / T)^p``."""
+
+    def __init__(self, steps, power):
+        """Tabulate the distribution.
+
+        Args:
+            steps (int): T.
+            power (float): p; above 1 more of the high levels, below 1 fewer, 1 all levels alike.
+
+        Raises:
+            ValueError: if the power is not above 0 and finite, or there is no level.
+        """
+        super().__init__(steps)
+        if not (power > 0 and math.isfinite(power)):
+            raise ValueError(f"a power of {power}; it must be finite and above 0")
+        x = torch.arange(steps + 1, dtype=torch.float64) / steps
+        p = F.pad((x**power).diff(), (1, 0))  # [T + 1]
         self.register_buffer("probabilities", p.float(), persistent=False)
 
 

@@ -128,7 +128,8 @@ def test_no_corruption_at_all_is_legal_and_stays_so():
 def test_the_mathematics_does_not_import_recbole():
     code = (
         "import sys\n"
-        "from recbole_diffusion.diffusion import gaussian, reverse, schedules, timesteps\n"
+        "from recbole_diffusion.diffusion import affine, gaussian, reverse, schedules, spherical\n"
+        "from recbole_diffusion.diffusion import timesteps\n"
         "print('recbole' in sys.modules, 'torch' in sys.modules)"
     )
     result = subprocess.run(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from recbole_diffusion.diffusion.timesteps import Beta, LossSecondMoment, Uniform
+from recbole_diffusion.diffusion.timesteps import Beta, LossSecondMoment, PowerLaw, Uniform
 
 T = 16
 
@@ -40,7 +40,16 @@ def test_beta_has_the_published_probabilities(shared_path, a, b):
 
 
 @pytest.mark.parametrize(
-    "sampler", [Uniform(T), Beta(T, 0.5, 1), Beta(T, 2, 1), Beta(T, 0.7, 1.5), filled()]
+    "sampler",
+    [
+        Uniform(T),
+        Beta(T, 0.5, 1),
+        Beta(T, 2, 1),
+        Beta(T, 0.7, 1.5),
+        PowerLaw(T, 0.5),
+        PowerLaw(T, 3),
+        filled(),
+    ],
 )
 def test_levels_are_drawn_as_often_as_the_probabilities_say(sampler):
     torch.testing.assert_close(sampler.probabilities.sum(), torch.tensor(1.0))
@@ -78,12 +87,42 @@ def test_a_beta_without_mass_on_the_only_level_is_refused():
         Beta(1, 1, 2)
 
 
-def test_no_level_is_refused():
+@pytest.mark.parametrize("build", [Uniform, lambda steps: PowerLaw(steps, 2)])
+def test_no_level_is_refused(build):
     with pytest.raises(ValueError, match="at least 1"):
-        Uniform(0)
+        build(0)
 
 
-@pytest.mark.parametrize("sampler", [Uniform(5), Beta(5, 0.5, 1)])
+@pytest.mark.parametrize("power", [0.3, 1, 2.5, 10])
+def test_a_power_law_is_that_of_a_uniform_number_s_root(power):
+    p = PowerLaw(T, power).probabilities
+    assert p[0] == 0
+    # ceil(T u^(1 / p)) is at most t where u is at most (t / T)^p
+    below = (torch.arange(1, T + 1) / T) ** power
+    torch.testing.assert_close(p[1:].cumsum(0), below, rtol=0, atol=1e-6)
+    # at many evenly spaced numbers in place of random ones
+    u = (torch.arange(100000, dtype=torch.float64) + 0.5) / 100000
+    levels = (T * u ** (1 / power)).ceil().long()
+    share = torch.bincount(levels, minlength=T + 1) / len(u)
+    torch.testing.assert_close(p, share, rtol=0, atol=2e-5)
+    other = PowerLaw(T, 1.2 * power).probabilities
+    assert not torch.allclose(other, p, atol=2e-3)
+
+
+def test_a_power_law_of_one_is_uniform_and_larger_powers_prefer_the_noise():
+    torch.testing.assert_close(PowerLaw(T, 1).probabilities, Uniform(T).probabilities)
+    assert (PowerLaw(T, 0.5).probabilities[1:].diff() < 0).all()
+    assert (PowerLaw(T, 2).probabilities[1:].diff() > 0).all()
+    assert PowerLaw(1, 10).probabilities.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("power", [0, -1, float("nan"), float("inf")])
+def test_a_power_that_gives_no_distribution_is_refused(power):
+    with pytest.raises(ValueError, match=f"a power of {power}; it must be finite and above 0"):
+        PowerLaw(T, power)
+
+
+@pytest.mark.parametrize("sampler", [Uniform(5), Beta(5, 0.5, 1), PowerLaw(5, 10)])
 def test_a_chosen_distribution_is_not_weighted_away(sampler):
     t, weight = sampler.sample(32)
     sampler.update(t, torch.rand(32))
