@@ -14,6 +14,12 @@ Every setting is a --key=value (or --key value); values are read as YAML:
   recbole-diffusion run --resume            go on where a killed run stopped
 Without arguments ICDDT runs on ml-100k, which RecBole brings along."""
 
+# Key of the result: what its metrics are divided by.
+OTHER_MEANS = {
+    "test_result_all_users": "divided by all users, also those without a test row:",
+    "test_result_all_rows": "divided by all test rows, also those without a history:",
+}
+
 
 def parse_settings(arguments):
     """Reads ``--key=value`` and ``--key value`` pairs; a key alone is True.
@@ -77,14 +83,15 @@ def table(result):
         result (dict): of `run_recbole_diffusion`.
 
     Returns:
-        str: the table, a second one over all users if that was asked for, and a line on the cost.
+        str: the table, more of them where metrics are given as other means too, and a line on the
+        cost.
     """
     title = f"\n{result['model']} on {result['dataset']}, seed {result['seed']}: test"
     lines = [title, *_metrics(result["test_result"])]
     ks = sorted({int(name.split("@")[1]) for name in result["test_result"] if "@" in name})
-    if result["test_result_all_users"] is not None:
-        lines.append("divided by all users, also those without a test row:")
-        lines += _metrics(result["test_result_all_users"])
+    for key, words in OTHER_MEANS.items():
+        if result.get(key) is not None:
+            lines += [words, *_metrics(result[key])]
     never = result["never_trained_items"]
     if never and never["items"]:
         k = ks[-1] if ks else None

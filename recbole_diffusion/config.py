@@ -154,18 +154,22 @@ class Config(HostConfig):
         # ours.
         super()._load_internal_config_dict(_host_base(model_class), model_class, dataset)
         folder = properties_dir()
-        overall = read_yaml(folder / "overall.yaml")
+        ours = read_yaml(folder / "overall.yaml")
         if self.internal_config_dict["MODEL_TYPE"] not in RANKERS:
             for key in ("metrics", "valid_metric", "load_col"):
-                overall.pop(key)
-        self.internal_config_dict.update(overall)
+                ours.pop(key)
         bases = _names_with_settings(model, model_class)
         files = [f"model/{name}.yaml" for name in bases]
         files.append(f"dataset/{dataset}.yaml")
         files += [f"model/{name}@{dataset}.yaml" for name in bases]
         for file in files:
             if (folder / file).is_file():
-                self.internal_config_dict.update(read_yaml(folder / file))
+                ours.update(read_yaml(folder / file))
+        if (ours | self.external_config_dict).get("SPLIT") == "sequence":
+            # RecBole's habit is leave-one-out for sequential models and a random order for Pop.
+            by_time = _host_default("eval_args") | {"order": "TO"}  # 8:1:1
+            self.internal_config_dict["eval_args"] = by_time
+        self.internal_config_dict.update(ours)
 
     def _get_final_config_dict(self):
         settings = super()._get_final_config_dict()
@@ -181,6 +185,11 @@ class Config(HostConfig):
                 settings["train_neg_sample_args"] = _host_default("train_neg_sample_args")
         for trait in ("behavior_input", "ordered_history"):
             settings[trait] = bool(getattr(self.model_class, trait, False))
+        # Pop ranks the rows of the sequential models; it counts first interactions too, once.
+        counts = settings["SPLIT"] == "sequence" and _host_base(self.model_class) == "Pop"
+        settings["trains_on_first_rows"] = counts
+        if counts:
+            settings.update(MODEL_TYPE=ModelType.SEQUENTIAL, repeatable=True, epochs=1)
         if settings["crop_history"] is None:
             # A user's own model is not cropped unless it derives from one of ours.
             settings["crop_history"] = any(
@@ -229,6 +238,7 @@ class Config(HostConfig):
                     "configuration instead; loading them takes seconds"
                 )
         choices = {
+            "SPLIT": (None, "sequence"),
             "train_rows": ("all", "last"),
             "train_behaviors": ("all", "target"),
             "candidates": ("all", "trained"),
@@ -242,6 +252,8 @@ class Config(HostConfig):
                 raise ConfigError(f"{key} is {self[key]!r}, it must be a whole number above 0")
         if self["behavior_from"] is not None and self["BEHAVIOR_FIELD"] is None:
             raise ConfigError("behavior_from is set but BEHAVIOR_FIELD, its name, is not")
+        if self["SPLIT"] == "sequence":
+            self._check_sequences()
         if self["result_file"] is not None and Path(self["result_file"]).is_dir():
             raise ConfigError(f"result_file {self['result_file']} is a folder")
         betas = self["adam_betas"]
@@ -256,6 +268,55 @@ class Config(HostConfig):
             raise ConfigError(
                 f"valid_metric {self['valid_metric']} is not among metrics {self['metrics']} at "
                 f"topk {self['topk']}"
+            )
+
+    def _check_sequences(self):
+        """Refuses what contradicts ``SPLIT: sequence``."""
+        if self["BEHAVIOR_FIELD"] is not None:
+            raise ConfigError(
+                "SPLIT: sequence is for data without behaviours: unset BEHAVIOR_FIELD "
+                f"({self['BEHAVIOR_FIELD']})"
+            )
+        if self["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+            raise ConfigError(
+                "SPLIT: sequence ranks for sequences that training never saw, which sequential "
+                f"models and Pop can do and {self.model} cannot"
+            )
+        if registry.get_dataset(self).__module__.startswith("recbole."):
+            raise ConfigError(
+                f"{self.model} needs a data set of its own in RecBole, which does not know SPLIT: "
+                "sequence"
+            )
+        if self["train_rows"] == "last":
+            raise ConfigError(
+                "train_rows: last keeps what stands shortly before a user's held-out rows; with "
+                "SPLIT: sequence a training sequence has none, use train_rows: all"
+            )
+        if self["all_users"]:
+            raise ConfigError(
+                "all_users divides by users, but with SPLIT: sequence every prefix is a row: "
+                "test_result_all_rows counts the rows without history too"
+            )
+        args = self["eval_args"]
+        if set(args["mode"].values()) != {"full"}:
+            raise ConfigError(
+                f"eval_args mode is {args['mode']}: RecBole samples items for a user's rows at "
+                "once, with SPLIT: sequence each row is ranked by itself, in mode: full"
+            )
+        if self["benchmark_filename"] is not None:
+            return  # the split is that of the files, whatever eval_args says
+        split = args["split"]
+        if list(split or []) != ["RS"] or args["order"] != "TO":
+            raise ConfigError(
+                "SPLIT: sequence cuts whole sequences in time order, by eval_args split: {RS: "
+                f"[0.8, 0.1, 0.1]}} and order: TO, not by {split} and order: {args['order']}"
+            )
+        shares = split["RS"] if isinstance(split["RS"], list) else []
+        numbers = all(type(share) in (int, float) and share >= 0 for share in shares)
+        if len(shares) != 3 or not numbers or sum(shares) == 0:
+            raise ConfigError(
+                "SPLIT: sequence needs the shares of train, valid and test, like RS: [0.8, 0.1, "
+                f"0.1], not {split['RS']}"
             )
 
 

@@ -35,8 +35,9 @@ def run_recbole_diffusion(
 
     Returns:
         dict: model, dataset, seed, config, best_epoch, epochs, stopped_by, best_valid_result,
-        test_result, test_result_all_users (None unless asked for), never_trained_items, split,
-        train_seconds, valid_seconds, eval_seconds, peak_memory_mb, parameters and checkpoint;
+        test_result, test_result_all_users (None unless asked for), test_result_all_rows (None
+        unless test rows without history were counted), never_trained_items, split, train_seconds,
+        valid_seconds, eval_seconds, peak_memory_mb, parameters and checkpoint;
         ``result_file`` writes the same as JSON.
 
     Raises:
@@ -93,6 +94,7 @@ def run_recbole_diffusion(
         "best_valid_result": trainer.best_valid_result,
         "test_result": test_result,
         "test_result_all_users": over_all_users(config, test_data._dataset, test_result),
+        "test_result_all_rows": over_all_rows(config, split, test_result),
         "never_trained_items": trainer.never_trained,
         "truncation": getattr(trainer, "truncation_report", None),
         "split": split,
@@ -133,7 +135,32 @@ def over_all_users(config, test_set, result):
             f"all_users: the {len(test_set)} test rows of {len(users)} users are ranked one by "
             "one, so the metrics are means over rows, not over users"
         )
-    share = len(users) / (test_set.user_num - 1)
+    return _with_misses(result, len(users) / (test_set.user_num - 1))
+
+
+def over_all_rows(config, split, result):
+    """The metrics divided by all test rows, as papers count, instead of those with a history.
+
+    A row without history counts as a miss. Only metrics that are means over rows are given.
+
+    Args:
+        config (Config): the run's configuration.
+        split (dict): the split report.
+        result (dict): metric name to value, over the ranked rows.
+
+    Returns:
+        dict: metric name to value; None if no rows without history were counted, or if a user's
+        rows are not ranked one by one.
+    """
+    missed = split.get("test_rows_without_history")
+    one_by_one = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    if missed is None or not one_by_one or config["eval_args"]["mode"]["test"] != "full":
+        return None
+    return _with_misses(result, split["test_rows"] / (split["test_rows"] + missed))
+
+
+def _with_misses(result, share):
+    """Means over some lists as means over all, of which those are a share and the rest is 0."""
     means = {name for name, metric in metrics_dict.items() if issubclass(metric, TopkMetric)}
     return {name: value * share for name, value in result.items() if name.split("@")[0] in means}
 

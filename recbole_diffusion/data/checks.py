@@ -18,12 +18,13 @@ class DataNotFoundError(DataError):
 class CheckedRows:
     """Loading of interactions with checks; mixed in before a RecBole data set.
 
-    ``config`` keys read: ``BEHAVIOR_FIELD``, ``behavior_from``, ``target_behavior``,
+    ``config`` keys read: ``BEHAVIOR_FIELD``, ``behavior_from``, ``target_behavior``, ``SPLIT``,
     ``train_rows``, ``benchmark_filename``, ``eval_args``, ``prepare_hint``.
 
     Attributes:
         behavior_field (str): name of the behaviour column, None without behaviours.
         ready_made (bool): whether the split is that of the files.
+        whole_sequences (bool): whether all of a user's rows are in one part of the split.
         in_order (bool): whether rows have a place in their user's history; only general models
             with order RO go without.
         has_positions (bool): whether rows carry that place; also where only the model needs it.
@@ -35,6 +36,7 @@ class CheckedRows:
         super()._get_field_from_config()
         self.behavior_field = self.config["BEHAVIOR_FIELD"]
         self.ready_made = self.config["benchmark_filename"] is not None
+        self.whole_sequences = self.config["SPLIT"] == "sequence"
         self.in_order = self._needs_time() or self.ready_made
         # T-DiffRec on a random split: the model reads the order, the split does not
         self.has_positions = self.in_order or self.config["ordered_history"]
@@ -83,6 +85,8 @@ class CheckedRows:
     def _load_inter_feat(self, token, dataset_path):
         super()._load_inter_feat(token, dataset_path)
         self._check_rows(Path(dataset_path))
+        if self.whole_sequences and self.ready_made:
+            self._refuse_parted_sequences()
         if self.config["behavior_from"] is not None:
             self._derive_behavior()
         if self.behavior_field is not None:
@@ -95,6 +99,11 @@ class CheckedRows:
         if not isinstance(files, list) or len(files) not in (3, 4):
             raise DataError(
                 f"benchmark_filename names train, valid, test and optionally history, not {files}"
+            )
+        if self.whole_sequences and len(files) == 4:
+            raise DataError(
+                "with SPLIT: sequence benchmark_filename names train, valid and test, not "
+                f"{files}: a held-out sequence is its own history"
             )
         idle = (None, "[0,inf)")
         keys = ("rm_dup_inter", "val_interval", "user_inter_num_interval")
@@ -146,6 +155,20 @@ class CheckedRows:
                     f"{self._place(int(gap.argmax()))}: '{field}' is missing (empty, or a word for "
                     f"it such as NA or null) or not finite ({int(gap.sum())} such lines)"
                 )
+
+    def _refuse_parted_sequences(self):
+        """With ``SPLIT: sequence`` all rows of a user are in one file."""
+        part = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
+        user = self.inter_feat[self.uid_field].to_numpy()
+        _, first, sequence = np.unique(user, return_index=True, return_inverse=True)
+        parted = part[first][sequence] != part
+        if parted.any():
+            row = int(parted.argmax())
+            raise DataError(
+                f"{self._place(row)}: the sequence of '{user[row]}' began at "
+                f"{self._place(first[sequence[row]])}, but with SPLIT: sequence it is whole in "
+                "train, valid or test"
+            )
 
     def _check_kinds(self, files, behavior_source):
         """A column of another type than its use needs would be read as something else."""

@@ -1,7 +1,8 @@
 """Data sets with behaviours: which rows are trained on, held out and seen as history.
 
 Without ``BEHAVIOR_FIELD`` every split is RecBole's, row for row. With it, only interactions of
-the target behaviour are held out, and their history holds every behaviour.
+the target behaviour are held out, and their history holds every behaviour. ``SPLIT: sequence`` is
+a split of its own: all rows of a user are in one part, and every prefix is a row.
 
 Letters: B rows of a batch, L longest history (``MAX_ITEM_LIST_LENGTH``), n longest in a batch.
 """
@@ -34,7 +35,7 @@ class BehaviorData(CheckedRows):
 
     Mixed in before a RecBole data set. ``config`` keys read: ``BEHAVIOR_FIELD``,
     ``behavior_from``, ``target_behavior``, ``train_rows``, ``train_behaviors``,
-    ``benchmark_filename``, ``behavior_input``, ``ordered_history``.
+    ``benchmark_filename``, ``behavior_input``, ``ordered_history``, ``SPLIT``, ``eval_args``.
 
     Attributes:
         behavior_field (str): name of the behaviour column, None without behaviours.
@@ -78,7 +79,8 @@ class BehaviorData(CheckedRows):
         self._part = np.zeros(len(user), dtype=np.int64)
         if self.ready_made:  # in the order of the files: train, valid, test, history
             self._part = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
-        past = np.flatnonzero(np.isin(self._part, (0, 3)))
+        # Where sequences are whole, the rows of a held-out one are its history.
+        past = np.flatnonzero(np.isin(self._part, (0, 3)) | self.whole_sequences)
         keys = [self._part[past], user[past]]
         # Stable: ties keep the order of the file.
         stored = past[np.lexsort(keys if time is None else [time[past], *keys])]
@@ -88,7 +90,9 @@ class BehaviorData(CheckedRows):
         self.start = torch.from_numpy(start)
         position = np.empty(len(user), dtype=np.int64)
         position[stored] = np.arange(len(stored)) - start[user[stored]]
-        if self.ready_made:
+        if self.whole_sequences and not self.ready_made:
+            self._part = self._cut_sequences(user, time)[user]
+        elif not self.whole_sequences and self.ready_made:
             trained = np.bincount(user[self._part == 0], minlength=self.user_num)
             position[self._part == 1] = trained[user[self._part == 1]]
             position[self._part == 2] = count[user[self._part == 2]]
@@ -97,6 +101,30 @@ class BehaviorData(CheckedRows):
             self.store_time = time[stored]
             before = self.store_time[start[user] + position - 1]
             rows[TIED] = torch.from_numpy((position > 0) & (before == time))
+
+    def _cut_sequences(self, user, time):
+        """Which part each user's sequence is in: the last ones are test, those before validation.
+
+        Sequences are in order of their last interaction, interactions in order of time, then file;
+        so nothing that training sees is younger than a test sequence's end. The sizes of the parts
+        are RecBole's of a ratio split.
+
+        Args:
+            user (numpy.ndarray): users of the rows in file order, shape: [n_rows].
+            time (numpy.ndarray): their stamps in float64, shape: [n_rows].
+
+        Returns:
+            numpy.ndarray: 0 for train, 1 for valid, 2 for test, shape: [n_users].
+        """
+        newest_first = user[np.argsort(time, kind="stable")][::-1]
+        sequence, back = np.unique(newest_first, return_index=True)
+        sequence = sequence[np.argsort(-back)]
+        ratios = np.array(self.config["eval_args"]["split"]["RS"])
+        bounds = self._calcu_split_ids(len(sequence), list(ratios / ratios.sum()))
+        part = np.zeros(self.user_num, dtype=np.int64)
+        for number, some in enumerate(np.split(sequence, bounds)):
+            part[some] = number
+        return part
 
     def sort(self, by, ascending=True):
         """RecBole's sort, but by time with the float64 stamps; ties keep the order there is."""
@@ -114,7 +142,7 @@ class BehaviorData(CheckedRows):
         Returns:
             list: three data sets that share the stored histories.
         """
-        if self.ready_made:
+        if self.ready_made or self.whole_sequences:
             self._change_feat_format()
             self._drop_unused_col()
             parts = [torch.from_numpy(self._part == part) for part in range(3)]
@@ -195,6 +223,8 @@ class BehaviorData(CheckedRows):
         for dataset in datasets:
             dataset.floor = None
         if self.in_order:
+            if self.whole_sequences:
+                self._count_sequences(datasets)
             rows = train.inter_feat
             train.inter_feat = select(rows, rows[POSITION] >= self._first_target)
             if self.config["train_rows"] == "last":
@@ -207,6 +237,11 @@ class BehaviorData(CheckedRows):
             self._finish_behavior_rows(datasets)
         self._count(datasets)
         return datasets
+
+    def _count_sequences(self, datasets):
+        for name, dataset in zip(("train", "valid", "test"), datasets):
+            first = dataset.inter_feat[POSITION] == 0
+            self.split_report[f"{name}_sequences"] = int(first.sum())
 
     def _count(self, datasets):
         """Writes the split report."""
@@ -235,7 +270,7 @@ class BehaviorData(CheckedRows):
         train.inter_feat = select(rows, rows[POSITION] >= first)
 
     def _drop_rows_without_history(self, name, dataset):
-        if self._first_target == 0 and self.behavior_field is None:
+        if not (self._first_target or self.behavior_field or self.whole_sequences):
             return  # a general model of RecBole's own split keeps its rows
         rows = dataset.inter_feat
         count = int((rows[POSITION] == 0).sum())
@@ -295,6 +330,8 @@ class LazySequentialDataset(BehaviorData, SequentialDataset):
     def _get_field_from_config(self):
         super()._get_field_from_config()
         self.crop = self.config["crop_history"]
+        if self.config["trains_on_first_rows"]:
+            self._first_target = 0
 
     def _needs_time(self):
         return not self.ready_made
@@ -307,7 +344,8 @@ class LazySequentialDataset(BehaviorData, SequentialDataset):
                 "(unload_col), the histories are cut from the rows of train"
             )
         super()._change_feat_format()
-        if not self.ready_made and self.behavior_field is None:
+        host_split = not (self.ready_made or self.whole_sequences)
+        if host_split and self.behavior_field is None:
             # RecBole splits the prefixes it made, user by user; with behaviours the split is that
             # of the general models.
             rows = self.inter_feat
