@@ -97,6 +97,14 @@ def test_models_of_knowledge_graphs_are_refused_before_any_data_are_read():
         run_recbole_diffusion("Pop", "nowhere")
 
 
+@pytest.mark.parametrize("model", ["MarkovChain", "DiffRec", "LDiffRec"])
+def test_models_rank_sampled_items_too(run, model):
+    last = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"}
+    result = run(model, eval_args=last | {"mode": "uni5"}, metrics=["Hit"], valid_metric="Hit@5")
+    ranked = run(model, eval_args=last | {"mode": "full"}, metrics=["Hit"], valid_metric="Hit@5")
+    assert 1 > result["test_result"]["hit@5"] > ranked["test_result"]["hit@5"], "of six, not twenty"
+
+
 RANDOM_SPLIT = {"split": {"RS": [0.5, 0.2, 0.3]}, "order": "RO", "group_by": "none", "mode": "full"}
 PLAIN = {"BEHAVIOR_FIELD": None, "target_behavior": None, "eval_args": RANDOM_SPLIT}
 

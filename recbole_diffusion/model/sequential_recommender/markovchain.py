@@ -101,7 +101,8 @@ class MarkovChain(SequentialRecommender):
             torch.Tensor: shape: [B].
         """
         scores = self.full_sort_predict(interaction)
-        return scores.gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)
+        # the host's table of sampled scores is float32
+        return scores.gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1).float()
 
 
 def transition_matrix(user, item, trained, n_items, max_gap):
