@@ -14,6 +14,7 @@ from recbole.utils import get_trainer as get_host_trainer
 MODELS = {
     "ICDDT": "sequential_recommender.icddt",
     "MarkovChain": "sequential_recommender.markovchain",
+    "DreamRec": "sequential_recommender.dreamrec",
     "DiffRec": "general_recommender.diffrec",
     "LDiffRec": "general_recommender.ldiffrec",
     "TDiffRec": "general_recommender.tdiffrec",

@@ -67,6 +67,7 @@ def build_data():
 # Settings with which a model trains in a fraction of a second.
 SMALL = {
     "ICDDT": {"hidden_size": 8, "n_layers": 1, "diffusion_steps": 4, "truncation": 1.0},
+    "DreamRec": {"hidden_size": 8, "diffusion_steps": 4},
     "SASRec": {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1},
     "GRU4Rec": {"embedding_size": 8, "hidden_size": 8},
     "MultiVAE": {"latent_dimension": 4, "mlp_hidden_size": [8]},

@@ -154,8 +154,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one():
 
 
 def test_a_key_of_another_model_is_a_warning_that_names_it(caplog):
-    config = Config("SASRec", "tiny", config_dict={"diffusion_steps": 3, "hidden_size": 8})
-    assert "'diffusion_steps' is a key of ICDDT" in caplog.text
+    config = Config("SASRec", "tiny", config_dict={"truncation_mass": 0.3, "hidden_size": 8})
+    assert "'truncation_mass' is a key of ICDDT" in caplog.text
     assert "hidden_size" not in caplog.text
     assert config["hidden_size"] == 8
 

@@ -26,6 +26,7 @@ from recbole_diffusion.diffusion.reverse import ancestral, factored
 from recbole_diffusion.diffusion.schedules import SCHEDULES, with_first_beta
 from recbole_diffusion.diffusion.timesteps import LossSecondMoment
 from recbole_diffusion.model.checks import check_not_negative, check_whole, check_widths
+from recbole_diffusion.model.derived import Derived
 from recbole_diffusion.model.layers import MLPDenoiser
 
 # RecBole's names -> the names here
@@ -161,7 +162,7 @@ class DiffRec(GeneralRecommender):
         self.walks_without_items = (
             self.mean_type == "x0" and not config["norm"] and not self.sampling_noise
         )
-        self._factors = self._factors_of = None
+        self.factors = Derived(self._make_factors, self.denoiser)
 
     def interaction_weights(self, config, dataset):
         """What stands in a user's row for each training interaction; None is 1 for all."""
@@ -210,31 +211,22 @@ class DiffRec(GeneralRecommender):
         return loss
 
     # ---------------------------------------------------------------- scoring
-    @torch.no_grad()
-    def factors(self):
-        """What the walk without the items needs; made anew only when the weights have changed.
-
-        Returns:
-            Factors: of the denoiser as it is.
-        """
-        state = tuple((p.data_ptr(), p._version) for p in self.denoiser.parameters())
-        if self._factors_of != state:
-            W, V, v = self.denoiser.data_in.weight, self.denoiser.out.weight, self.denoiser.out.bias
-            levels = torch.arange(self.diffusion.steps + 1, device=W.device)
-            self._factors = Factors(
-                W.T.contiguous(),
-                self.denoiser.time(levels),
-                W @ V,
-                W @ v,
-                F.pad(V, (0, 0, 1, 0)),
-                F.pad(v, (1, 0)),
-            )
-            self._factors_of = state
-        return self._factors
+    def _make_factors(self):
+        """What the walk without the items needs, of the denoiser as it is."""
+        W, V, v = self.denoiser.data_in.weight, self.denoiser.out.weight, self.denoiser.out.bias
+        levels = torch.arange(self.diffusion.steps + 1, device=W.device)
+        return Factors(
+            W.T.contiguous(),
+            self.denoiser.time(levels),
+            W @ V,
+            W @ v,
+            F.pad(V, (0, 0, 1, 0)),
+            F.pad(v, (1, 0)),
+        )
 
     def train(self, mode=True):
         """As ``nn.Module.train``, which ``eval`` calls too; ``factors`` are made anew after it."""
-        self._factors = self._factors_of = None  # some optimisers leave ``_version`` as it was
+        self.factors.forget()
         return super().train(mode)
 
     @torch.no_grad()
