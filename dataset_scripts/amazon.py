@@ -24,101 +24,28 @@ Usage::
 """
 
 import argparse
-import io
 import json
 import re
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import atomic
 import numpy as np
-import pandas as pd
-import table
+from columns import WHOLE_NUMBER, Field, read_fields
+from rows import DUPLICATES, count, encode, k_core, sort_rows
 
-
-class Field(NamedTuple):
-    """What a column must hold: a pattern, words for it, and the type to read it as (or None)."""
-
-    pattern: str
-    kind: str
-    dtype: type | None
-
-
-WHOLE_NUMBER = Field("[0-9]{1,18}", "a whole number", np.int64)
 WORD = Field(r"[^,\x00-\x20]+", "a word without spaces", str)
 STARS = Field(r"[0-5](?:\.0)?", "0 to 5 whole stars", np.float64)
-UNREAD = Field(r"[^,\x00-\x1f]*", "free of control characters", None)
 
 COLUMNS = {"user": WORD, "item": WORD, "rating": STARS, "time": WHOLE_NUMBER}
 KEYS = {"user": "reviewerID", "item": "asin", "rating": "overall", "time": "unixReviewTime"}
 ASIN_LENGTH = 10
-# Without behaviours the data set keeps them, unlike what atomic.DUPLICATES says.
-DUPLICATES = "exact duplicates among them (kept)"
 ROW = np.dtype([("user", "<i4"), ("item", "<i4"), ("rating", "i1"), ("time", "<i8")])
 FIELDS = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
 FULL = {"beauty": {"users": 22_363, "items": 12_101, "interactions": 198_502}}
 
 
 # ---------------------------------------------------------------------------------------- reading
-
-
-def read_fields(path, fields, header=None, member=None, **reading):
-    """Reads a comma-separated file in blocks; every field of it must fit its pattern.
-
-    Args:
-        path (str or Path): the raw file.
-        fields (dict of str to Field): the file's columns in order.
-        header (str): the first line, for files that have one.
-        member (str): see :func:`atomic.open_raw`.
-        reading: ``block_bytes`` of :func:`atomic.read_blocks`.
-
-    Yields:
-        tuple: 1-based number of the block's first line, and its rows (pandas.DataFrame, with the
-        columns that have a type).
-
-    Raises:
-        atomic.InputError: something in the file is malformed; names the first such line.
-    """
-    good = ",".join(f"(?:{field.pattern})" for field in fields.values())
-    good_line = re.compile(good.encode() + b"\n")
-    dtypes = {name: field.dtype for name, field in fields.items() if field.dtype is not None}
-    for line, block in atomic.read_body(path, header, member, **reading):
-        if good_line.sub(b"", block):
-            _raise_for_first_bad_line(path, line, block, fields)
-        yield (
-            line,
-            pd.read_csv(
-                io.BytesIO(block),
-                header=None,
-                names=list(fields),
-                usecols=list(dtypes),
-                dtype=dtypes,
-                na_filter=False,
-                quoting=3,
-                float_precision="round_trip",
-                # What is not UTF-8 is refused where it stands in a token.
-                encoding_errors="surrogateescape",
-            ),
-        )
-
-
-def _raise_for_first_bad_line(path, line, block, fields):
-    for number, text in enumerate(block.decode("utf-8", "replace").split("\n")[:-1], start=line):
-        wrong = _what_is_wrong(text, fields)
-        if wrong:
-            raise atomic.InputError(f"{path}, line {number}: {wrong}")
-
-
-def _what_is_wrong(text, fields):
-    words = text.split(",")
-    if len(words) != len(fields):
-        found = f"{len(words)} columns" if text else "an empty line"
-        return f"expected {len(fields)} columns ({', '.join(fields)}), found {found}"
-    for (name, field), word in zip(fields.items(), words):
-        if not re.fullmatch(field.pattern, word):
-            return f"{name} {word!r} is not {field.kind}" if word else f"the {name} is missing"
-    return None
 
 
 def read_ratings(path, item_first=False, **reading):
@@ -181,70 +108,7 @@ def _fits(name, value):
     return type(value) is int and 0 <= value < 10**18
 
 
-def encode(column, noun, number, where):
-    """Numbers the tokens of a block by their first appearance in the file.
-
-    Args:
-        column (list of str): the tokens.
-        noun (str): what the column holds, for the message.
-        number (dict of str to int): the numbers so far; new tokens are added.
-        where (callable): turns the 0-based number of a row into words that say where it is.
-
-    Returns:
-        numpy.ndarray: the numbers, shape: [n_rows].
-
-    Raises:
-        atomic.InputError: RecBole would not read a token back as it is.
-    """
-    codes, tokens = table.tokens_to_codes(column, noun, where)
-    return np.array([number.setdefault(token, len(number)) for token in tokens])[codes]
-
-
 # ------------------------------------------------------------------------------------- converting
-
-
-def k_core(users, items, min_user, min_item):
-    """Finds the largest set of rows in which users and items have enough of them.
-
-    Args:
-        users (numpy.ndarray): the users' numbers from 0 on, shape: [n_rows].
-        items (numpy.ndarray): ditto of the items.
-        min_user (int): the rows that every user must have.
-        min_item (int): ditto of every item.
-
-    Returns:
-        numpy.ndarray: the numbers of the rows, rising; empty if there is no such set.
-    """
-    kept = np.arange(len(users))
-    while True:
-        user, item = users[kept], items[kept]
-        enough = (np.bincount(user)[user] >= min_user) & (np.bincount(item)[item] >= min_item)
-        if enough.all():
-            return kept
-        kept = kept[enough]
-
-
-def sort_rows(rows):
-    """Sorts rows by user and time; what ties in both stays in file order.
-
-    Args:
-        rows (numpy.ndarray): has the columns ``user`` and ``time``.
-
-    Returns:
-        tuple: the sorted rows, and how many of them repeat an earlier one in every column.
-    """
-    rows = rows[np.lexsort((rows["time"], rows["user"]))]
-    same = (np.diff(rows["user"]) == 0) & (np.diff(rows["time"]) == 0)
-    # Only these can be duplicates: a table of all rows would take as much memory again.
-    tied = rows[np.append(same, False) | np.append(False, same)]
-    frame = pd.DataFrame({name: tied[name] for name in tied.dtype.names})
-    return rows, int(frame.duplicated().sum())
-
-
-def count(rows):
-    """Counts the users, items and interactions of rows."""
-    users, items = (len(pd.unique(rows[name])) for name in ("user", "item"))
-    return {"users": users, "items": items, "interactions": len(rows)}
 
 
 def convert(input, output, core=5, min_rating=None, item_first=False, **sizes):

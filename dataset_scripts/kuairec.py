@@ -20,7 +20,8 @@ import sys
 
 import atomic
 import numpy as np
-from amazon import DUPLICATES, UNREAD, WHOLE_NUMBER, Field, count, read_fields, sort_rows
+from columns import UNREAD, WHOLE_NUMBER, Field, read_fields
+from rows import DUPLICATES, count, sort_rows
 
 DECIMAL = Field(
     r"[0-9]{1,15}(?:\.[0-9]{1,25})?(?:e-[0-9]{1,2})?", "a number of 0 or more", np.float64

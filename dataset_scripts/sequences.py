@@ -27,7 +27,7 @@ import sys
 import atomic
 import numpy as np
 import pandas as pd
-from amazon import encode
+from rows import encode
 
 FORMS = {False: "user item item ...", True: "user item"}
 FULL = {

@@ -27,7 +27,8 @@ import sys
 import atomic
 import numpy as np
 import pandas as pd
-from amazon import DUPLICATES, UNREAD, WHOLE_NUMBER, Field, count, k_core, read_fields, sort_rows
+from columns import UNREAD, WHOLE_NUMBER, Field, read_fields
+from rows import DUPLICATES, count, k_core, sort_rows
 
 STAMP = Field(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,3})?Z",
