@@ -23,6 +23,21 @@ from recbole_diffusion.model.layers import ClusterVAE, dropout
 DROPOUT = 0.1  # of the interactions that are encoded; RecBole has no key for it
 
 
+def places(cluster_ids):
+    """Where each item stands when items stand cluster by cluster.
+
+    Args:
+        cluster_ids (torch.Tensor): shape: [n].
+
+    Returns:
+        torch.Tensor: shape: [n].
+    """
+    order = cluster_ids.argsort(stable=True)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    return place
+
+
 class LDiffRec(DiffRec):
     """Ranks by a row decoded from denoised latents."""
 
@@ -64,6 +79,7 @@ class LDiffRec(DiffRec):
         if cluster_ids is None:
             cluster_ids = item_clusters(config, dataset)
         self.register_buffer("cluster_ids", cluster_ids)
+        self.register_buffer("place", places(cluster_ids), persistent=False)
         sizes = torch.bincount(cluster_ids).tolist()
         self.autoencoder = ClusterVAE(
             sizes, config["in_dims"], config["out_dims"], config["ae_act_func"]
@@ -79,13 +95,9 @@ class LDiffRec(DiffRec):
             raise ValueError("in_dims is empty; its first number is that of the latents")
         return config["in_dims"][0]
 
-    @property
-    def place(self):
-        """Where each item stands among the network's, which are cluster by cluster, shape: [n]."""
-        order = self.cluster_ids.argsort(stable=True)
-        place = torch.empty_like(order)
-        place[order] = torch.arange(len(order), device=order.device)
-        return place
+    def _load_from_state_dict(self, *args, **kwargs):
+        super()._load_from_state_dict(*args, **kwargs)
+        self.place = places(self.cluster_ids)  # the clusters may be others now
 
     def parameter_groups(self):
         """The parameters with their learning rates, for one optimiser.
