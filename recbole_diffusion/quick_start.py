@@ -5,6 +5,7 @@ import os
 import sys
 from logging import getLogger
 from pathlib import Path
+from time import monotonic
 
 import torch
 from recbole.evaluator.base_metric import TopkMetric
@@ -15,6 +16,7 @@ from recbole_diffusion import checkpoint, compat, registry
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.atomic import DataError
 from recbole_diffusion.data.dataloader import prepare_data
+from recbole_diffusion.pretrain import item_table
 from recbole_diffusion.trainer import newest_last
 
 EASE_ITEMS = 15_000  # EASE inverts a dense items x items matrix: 30,000 took 15 to 18 GB
@@ -36,9 +38,9 @@ def run_recbole_diffusion(
     Returns:
         dict: model, dataset, seed, config, best_epoch, epochs, stopped_by, best_valid_result,
         test_result, test_result_all_users (None unless asked for), test_result_all_rows (None
-        unless test rows without history were counted), never_trained_items, split, train_seconds,
-        valid_seconds, eval_seconds, peak_memory_mb, parameters and checkpoint;
-        ``result_file`` writes the same as JSON.
+        unless test rows without history were counted), never_trained_items, split, build_seconds
+        (of the model, with what it trains first), train_seconds, valid_seconds, eval_seconds,
+        peak_memory_mb, parameters and checkpoint; ``result_file`` writes the same as JSON.
 
     Raises:
         ConfigError: on a setting that is unknown or out of range.
@@ -48,6 +50,51 @@ def run_recbole_diffusion(
     """
     compat.apply()
     config = Config(model, dataset, config_file_list, config_dict)
+    trainer, test_data, split = fit(config, saved)
+    test_result = trainer.evaluate(
+        test_data, load_best_model=saved, show_progress=config["show_progress"]
+    )
+    result = {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "seed": config["seed"],
+        "best_epoch": trainer.best_epoch,
+        "epochs": trainer.epochs_done,
+        "stopped_by": trainer.stopped_by,
+        "best_valid_result": trainer.best_valid_result,
+        "test_result": test_result,
+        "test_result_all_users": over_all_users(config, test_data._dataset, test_result),
+        "test_result_all_rows": over_all_rows(config, split, test_result),
+        "never_trained_items": trainer.never_trained,
+        "truncation": getattr(trainer, "truncation_report", None),
+        "split": split,
+        "build_seconds": round(trainer.build_seconds, 2),
+        "train_seconds": round(trainer.train_seconds, 2),
+        "valid_seconds": round(trainer.valid_seconds, 2),
+        "eval_seconds": round(trainer.eval_seconds, 2),
+        "peak_memory_mb": round(_peak_memory_mb(config["device"]), 1),
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "checkpoint": trainer.saved_model_file if saved else None,
+        "config": json.loads(checkpoint.config_text(config)),
+    }
+    if config["result_file"]:
+        write_json(config["result_file"], result)
+    return result
+
+
+def fit(config, saved=True):
+    """Loads and splits the data and trains the model, selected on validation.
+
+    Args:
+        config (Config): the run's configuration.
+        saved (bool): write checkpoints.
+
+    Returns:
+        tuple: the trainer, the test loader, and the split report (dict).
+
+    Raises:
+        ConfigError, DataError, CheckpointError, ValueError: as `run_recbole_diffusion` does.
+    """
     if config["MODEL_TYPE"] in (ModelType.KNOWLEDGE, ModelType.DECISIONTREE):
         raise ValueError(
             f"{config['model']} needs loaders of its own in RecBole (knowledge graph or decision "
@@ -75,40 +122,16 @@ def run_recbole_diffusion(
 
     resume_file = _resume_file(config)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    begin = monotonic()
     network = _network(config, train_data._dataset, resume_file).to(config["device"])
+    build_seconds = monotonic() - begin
     trainer = registry.get_trainer(config)(config, network)
     trainer.attach(train_data._dataset)
+    trainer.build_seconds = build_seconds
     if resume_file:
         trainer.resume_checkpoint(resume_file)
     trainer.fit(train_data, valid_data, saved=saved, show_progress=config["show_progress"])
-    test_result = trainer.evaluate(
-        test_data, load_best_model=saved, show_progress=config["show_progress"]
-    )
-    result = {
-        "model": config["model"],
-        "dataset": config["dataset"],
-        "seed": config["seed"],
-        "best_epoch": trainer.best_epoch,
-        "epochs": trainer.epochs_done,
-        "stopped_by": trainer.stopped_by,
-        "best_valid_result": trainer.best_valid_result,
-        "test_result": test_result,
-        "test_result_all_users": over_all_users(config, test_data._dataset, test_result),
-        "test_result_all_rows": over_all_rows(config, split, test_result),
-        "never_trained_items": trainer.never_trained,
-        "truncation": getattr(trainer, "truncation_report", None),
-        "split": split,
-        "train_seconds": round(trainer.train_seconds, 2),
-        "valid_seconds": round(trainer.valid_seconds, 2),
-        "eval_seconds": round(trainer.eval_seconds, 2),
-        "peak_memory_mb": round(_peak_memory_mb(config["device"]), 1),
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "checkpoint": trainer.saved_model_file if saved else None,
-        "config": json.loads(checkpoint.config_text(config)),
-    }
-    if config["result_file"]:
-        write_json(config["result_file"], result)
-    return result
+    return trainer, test_data, split
 
 
 def over_all_users(config, test_set, result):
@@ -182,6 +205,9 @@ def _resume_file(config):
 def _network(config, dataset, resume_file):
     """The model; what decides its shape comes from the checkpoint if there is one."""
     given = {}
+    if getattr(config.model_class, "begins_with_items", False) and not resume_file:
+        with checkpoint.own_randomness(config["seed"]):
+            given["item_table"] = item_table(config, dataset)
     names = getattr(config.model_class, "built_from", ())
     if names and resume_file:
         state = checkpoint.load(resume_file)

@@ -15,6 +15,7 @@ MODELS = {
     "ICDDT": "sequential_recommender.icddt",
     "MarkovChain": "sequential_recommender.markovchain",
     "DreamRec": "sequential_recommender.dreamrec",
+    "DimeRec": "sequential_recommender.dimerec",
     "DiffRec": "general_recommender.diffrec",
     "LDiffRec": "general_recommender.ldiffrec",
     "TDiffRec": "general_recommender.tdiffrec",

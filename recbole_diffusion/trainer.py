@@ -5,11 +5,16 @@ from time import monotonic, strftime
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from recbole.trainer import TraditionalTrainer, Trainer
 from torch import nn
 
 from recbole_diffusion import checkpoint
 from recbole_diffusion.audit import NeverTrainedAudit
+
+# Beyond these the items' embeddings have collapsed: mean pairwise cosine, share of first norm.
+COLLAPSED_COSINE = 0.5
+COLLAPSED_NORM = 0.1
 
 
 class BudgetSpent(Exception):
@@ -81,6 +86,8 @@ class TrainerHooks:
         self.stopped_by = None
         self.never_trained = None
         self.trained_items = None
+        self.first_norm = None  # of the trained items' embeddings, before training
+        self._warned = False
         self.dataset = None
         self._valid_result = None
         self._resumed = None
@@ -104,6 +111,8 @@ class TrainerHooks:
         self.dataset = dataset
         if hasattr(dataset, "trained_items"):
             self.trained_items = dataset.trained_items()
+            used = self._trained_embeddings()
+            self.first_norm = None if used is None else used.norm(dim=1).mean().item()
 
     # ---------------------------------------------------------------- training
     def fit(
@@ -241,16 +250,35 @@ class TrainerHooks:
         self._watch_embeddings()
         return score, result
 
-    def _watch_embeddings(self):
-        """Logs norm and spread of the trained items' embeddings: a collapse shows at once."""
+    def _trained_embeddings(self):
+        """Embeddings of the trained items, shape: [n, D]; None where there are none."""
         table = getattr(self.model, "item_embedding", None)
         if not isinstance(table, nn.Embedding) or self.trained_items is None:
+            return None
+        return table.weight.detach()[: len(self.trained_items)][self.trained_items]
+
+    def _watch_embeddings(self):
+        """Logs norm and spread of the trained items' embeddings, and warns when they collapse."""
+        used = self._trained_embeddings()
+        if used is None:
             return
-        used = table.weight.detach()[: len(self.trained_items)][self.trained_items]
         norm, spread = used.norm(dim=1).mean().item(), used.std(dim=0).mean().item()
-        self.logger.info(f"trained items' embeddings: norm {norm:.4f}, spread {spread:.4f}")
-        self.tensorboard.add_scalar("Embedding/norm", norm, self._epoch)
-        self.tensorboard.add_scalar("Embedding/spread", spread, self._epoch)
+        cosine = mean_pairwise_cosine(used)
+        self.logger.info(
+            f"trained items' embeddings: norm {norm:.4f}, spread {spread:.4f}, mean pairwise "
+            f"cosine {cosine:.4f}"
+        )
+        values = {"norm": norm, "spread": spread, "cosine": cosine}
+        for name, value in values.items():
+            self.tensorboard.add_scalar(f"Embedding/{name}", value, self._epoch)
+        advice = getattr(self.model, "collapse_advice", None)
+        shrunk = norm < COLLAPSED_NORM * self.first_norm
+        if advice and not self._warned and (cosine > COLLAPSED_COSINE or shrunk):
+            self._warned = True
+            what = f"point in one direction (mean pairwise cosine {cosine:.2f})"
+            if shrunk:
+                what = f"shrank to {norm / self.first_norm:.0%} of their norm"
+            self.logger.warning(f"the items' embeddings collapse: they {what}; {advice}")
 
     def _add_train_loss_to_tensorboard(self, epoch_idx, losses, tag="Loss/Train"):
         super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
@@ -425,8 +453,8 @@ class MarkovChainTrainer(TrainerHooks, TraditionalTrainer):
     """One epoch, nothing to learn."""
 
 
-class DiffRecTrainer(DiffusionTrainer):
-    """Steps of Adam in one pass over the weights, which are as wide as there are items."""
+class FusedAdamTrainer(DiffusionTrainer):
+    """Steps of Adam in one pass over the weights, the largest of which grow with the items."""
 
     def _build_optimizer(self, **kwargs):
         optimizer = super()._build_optimizer(**kwargs)
@@ -436,7 +464,19 @@ class DiffRecTrainer(DiffusionTrainer):
         return optimizer
 
 
-class LDiffRecTrainer(DiffRecTrainer):
+class DiffRecTrainer(FusedAdamTrainer):
+    """That of DiffRec and T-DiffRec."""
+
+
+class DreamRecTrainer(FusedAdamTrainer):
+    """That of DreamRec."""
+
+
+class DimeRecTrainer(FusedAdamTrainer):
+    """That of DimeRec."""
+
+
+class LDiffRecTrainer(FusedAdamTrainer):
     """One optimiser with a learning rate for the auto-encoder and one for the denoiser."""
 
     def _build_optimizer(self, **kwargs):
@@ -521,6 +561,19 @@ class ICDDTTrainer(DiffusionTrainer):
                 scores[:, 0] = -np.inf
                 lists.append(scores.topk(min(self.TOP, scores.shape[1] - 1)).indices)
         return torch.cat(lists)
+
+
+def mean_pairwise_cosine(x):
+    """How much vectors point in one direction: 1 if all do, about 0 if they point anywhere.
+
+    Args:
+        x (torch.Tensor): at least two vectors, shape: [n, D].
+
+    Returns:
+        float: mean of the cosines of all pairs of different vectors.
+    """
+    n, total = len(x), F.normalize(x.double()).sum(dim=0)
+    return ((total @ total).item() - n) / (n * (n - 1))
 
 
 def _agreement(a, b):

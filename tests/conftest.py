@@ -68,6 +68,7 @@ def build_data():
 SMALL = {
     "ICDDT": {"hidden_size": 8, "n_layers": 1, "diffusion_steps": 4, "truncation": 1.0},
     "DreamRec": {"hidden_size": 8, "diffusion_steps": 4},
+    "DimeRec": {"hidden_size": 8, "diffusion_steps": 4, "sampling_steps": 2, "n_negatives": 5},
     "SASRec": {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1},
     "GRU4Rec": {"embedding_size": 8, "hidden_size": 8},
     "MultiVAE": {"latent_dimension": 4, "mlp_hidden_size": [8]},

@@ -24,7 +24,7 @@ from recbole_diffusion.trainer import ICDDTTrainer
 
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
 DIFFREC = ["DiffRec", "TDiffRec", "LDiffRec", "LTDiffRec"]
-MODELS = ["ICDDT", "DreamRec", "SASRec", "MultiVAE", "RecVAE", "LightGCN", *DIFFREC]
+MODELS = ["ICDDT", "DreamRec", "DimeRec", "SASRec", "MultiVAE", "RecVAE", "LightGCN", *DIFFREC]
 PLATEAU = {"factor": 0.5, "patience": 0, "threshold": 0.5}  # lowers the rate nearly every epoch
 
 

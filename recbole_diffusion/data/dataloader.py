@@ -10,6 +10,7 @@ from recbole.data.dataloader import (
 from recbole.data.interaction import Interaction
 from recbole.data.utils import create_samplers, get_dataloader
 
+from recbole_diffusion.data.all_positions import AllPositionsTrainDataLoader
 from recbole_diffusion.data.atomic import DataError
 from recbole_diffusion.data.checks import POSITION
 from recbole_diffusion.data.dataset import LazySequentialDataset
@@ -189,6 +190,12 @@ def prepare_data(config, dataset):
         loader = get_dataloader(config, phase)
         if phase == "train" and getattr(config.model_class, "user_batches", False):
             loader = UserTrainDataLoader
+        elif (
+            phase == "train"
+            and getattr(config.model_class, "causal", False)
+            and (config["all_positions"])
+        ):
+            loader = AllPositionsTrainDataLoader
         elif loader is TrainDataLoader and isinstance(part, LazySequentialDataset):
             loader = BucketTrainDataLoader
         elif loader is FullSortEvalDataLoader:

@@ -253,8 +253,15 @@ class BehaviorData(CheckedRows):
         for dataset in datasets:
             dataset.inter_feat.interaction.pop(TIED, None)
 
-    def _ends(self, rows):
-        """One past each user's last position among some rows, shape: [n_users]."""
+    def ends(self, rows):
+        """One past each user's last position among some rows.
+
+        Args:
+            rows (Interaction): rows with user and position.
+
+        Returns:
+            torch.Tensor: 0 for users without a row, shape: [n_users].
+        """
         end = torch.zeros(self.user_num, dtype=torch.int64)
         return end.scatter_reduce_(0, rows[self.uid_field], rows[POSITION] + 1, reduce="amax")
 
@@ -265,7 +272,7 @@ class BehaviorData(CheckedRows):
         ICDDT program has.
         """
         rows = train.inter_feat
-        train.floor = (self._ends(rows) - self.config["MAX_ITEM_LIST_LENGTH"]).clamp(min=0)
+        train.floor = (self.ends(rows) - self.config["MAX_ITEM_LIST_LENGTH"]).clamp(min=0)
         first = train.floor[rows[self.uid_field]] + self._first_target
         train.inter_feat = select(rows, rows[POSITION] >= first)
 

@@ -11,7 +11,7 @@ The embedding of the next item is generated from noise under the guidance of the
 negative samples. What training never saw keeps its initial norm and ranks first for everybody:
 look at the metrics with never-trained items barred (``candidates``), which every result holds.
 
-Letters: B rows of a batch, n positions in the batch, D hidden size, T number of levels.
+Letters: B rows of a batch, n positions in the batch, M targets, D hidden size, T number of levels.
 """
 
 import math
@@ -26,10 +26,11 @@ from recbole_diffusion.diffusion.affine import compose, guided
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral, ddim, evenly_spaced
 from recbole_diffusion.diffusion.schedules import SCHEDULES
-from recbole_diffusion.diffusion.timesteps import Uniform
+from recbole_diffusion.diffusion.timesteps import PowerLaw
 from recbole_diffusion.model.checks import check_not_negative, check_whole
 from recbole_diffusion.model.derived import Derived
 from recbole_diffusion.model.layers import Dropout, full_cross_entropy, sinusoid
+from recbole_diffusion.model.positions import targets
 
 # the paper's names -> the names here
 NOISE_SCHEDULES = {
@@ -96,13 +97,21 @@ class DreamRec(SequentialRecommender):
     """
 
     input_type = InputType.POINTWISE
+    causal = True  # the state at a position is the guidance of the prefix
+    begins_with_items = True  # the constructor takes an item table, see pretrain.py
+    collapse_advice = (
+        "the squared error alone is smallest when all items are one point: set normalize: True, a "
+        "ce_weight such as 0.1, or fixed embeddings (item_embeddings or pretrain)"
+    )
 
-    def __init__(self, config, dataset):
+    def __init__(self, config, dataset, item_table=None):
         """Build the model, or say why there is none.
 
         Args:
             config (Config): the keys of ``DreamRec.yaml`` and of the host's sequential models.
             dataset (Dataset): the built training data.
+            item_table (torch.Tensor): the items' first embeddings, brought to a root mean square of
+                ``embedding_std``, shape: [n_items, D]; None draws them.
 
         Raises:
             ValueError: for a setting no model can be built with, with the reason.
@@ -121,13 +130,17 @@ class DreamRec(SequentialRecommender):
             raise ValueError(f"guidance_dropout {self.guidance_dropout} is not in [0, 1)")
         self.sampling_noise = config["sampling_noise"]
         self.diffusion = GaussianDiffusion(self._betas(config))
-        self.timesteps = Uniform(self.diffusion.steps)
+        self.timesteps = PowerLaw(self.diffusion.steps, config["level_power"])
         self.sampler, self.levels = self._sampler(config)
 
         self.normalize, self.ce_weight = config["normalize"], config["ce_weight"]
+        self.ablate_x_t = config["ablate_x_t"]
         self.item_embedding = nn.Embedding(self.n_items, D, padding_idx=0)
         with torch.no_grad():
+            if item_table is not None:
+                self.item_embedding.weight.copy_(item_table / item_table[1:].square().mean().sqrt())
             self.item_embedding.weight.mul_(config["embedding_std"])
+        self.item_embedding.weight.requires_grad_(config["train_items"])
         self.no_guidance = nn.Parameter(torch.randn(D))
         self.encoder = HistoryEncoder(D, self.max_seq_length, config["dropout_prob"])
         self.step_embedding = nn.Sequential(nn.Linear(D, 2 * D), nn.GELU(), nn.Linear(2 * D, D))
@@ -207,9 +220,12 @@ class DreamRec(SequentialRecommender):
         Returns:
             torch.Tensor: h, shape: [B, D].
         """
-        item = interaction[self.ITEM_SEQ]
-        state = self.encoder(F.embedding(item, self.items()))
+        state = self.states(interaction)
         return self.gather_indexes(state, interaction[self.ITEM_SEQ_LEN] - 1)
+
+    def states(self, interaction):
+        """The guidance of every prefix, shape: [B, n, D]; argument as above."""
+        return self.encoder(F.embedding(interaction[self.ITEM_SEQ], self.items()))
 
     def forward(self, x_t, h, step):
         """Estimate the clean embedding.
@@ -222,6 +238,8 @@ class DreamRec(SequentialRecommender):
         Returns:
             torch.Tensor: x0_hat, shape: [B, D].
         """
+        if self.ablate_x_t:
+            x_t = torch.zeros_like(x_t)
         return self.denoiser(torch.cat([x_t, h, step], dim=1))
 
     def guided(self, x_t, h, step):
@@ -233,20 +251,22 @@ class DreamRec(SequentialRecommender):
 
     # ---------------------------------------------------------------- training
     def calculate_loss(self, interaction):
-        """Squared error of the rebuilt target; its gradient reaches the target both ways.
+        """Squared error of the rebuilt targets; its gradient reaches a target both ways.
 
         ``ce_weight``, which the paper does not have, adds a cross-entropy of the rebuilt target's
         inner products with all items, over sqrt(D).
 
         Args:
-            interaction (Interaction): the batch.
+            interaction (Interaction): the batch, a row a prefix or a window with a target at every
+                position, see ``positions.targets``.
 
         Returns:
             torch.Tensor: shape: [].
         """
-        items, target = self.items(), interaction[self.POS_ITEM_ID]
+        items, length = self.items(), interaction[self.ITEM_SEQ_LEN]
+        row, position, target = targets(interaction[self.POS_ITEM_ID], length)
         x0 = F.embedding(target, items)
-        h = self.guidance(interaction)
+        h = self.states(interaction)[row, position]  # [M, D]
         drop = torch.rand(len(h), 1, device=h.device) < self.guidance_dropout
         h = torch.where(drop, self.no_guidance, h)
         t, _ = self.timesteps.sample(len(h))
@@ -262,6 +282,7 @@ class DreamRec(SequentialRecommender):
     def _make_closed_walk(self):
         """The guided walk of the linear denoiser in closed form."""
         w_x, w_h, w_s = self.denoiser.weight.split(self.hidden_size, dim=1)
+        w_x = torch.zeros_like(w_x) if self.ablate_x_t else w_x
         prediction = guided(
             w_x.double(),
             w_h.double(),

@@ -1,0 +1,21 @@
+"""Where do a batch's targets stand? One behind each history, or one behind every item of it."""
+
+import torch
+
+
+def targets(target, length):
+    """The targets of a batch, each with its row and the last position of its history.
+
+    Args:
+        target (torch.Tensor): the item after each history, shape: [B]; or that after every item, 0
+            where there is none, shape: [B, n].
+        length (torch.Tensor): of the histories, shape: [B].
+
+    Returns:
+        tuple of torch.Tensor: row, position and target item of each, shape: [M] each; M is B, or
+        the number of targets that are not 0.
+    """
+    if target.dim() == 1:
+        return torch.arange(len(target), device=target.device), length - 1, target
+    row, position = target.nonzero(as_tuple=True)
+    return row, position, target[row, position]
