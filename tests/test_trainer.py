@@ -572,3 +572,44 @@ def test_mixed_precision_trains_and_scores(model, run):
     weights = [checkpoint.load(r["checkpoint"])["state_dict"][weight] for r in (plain, mixed)]
     assert not torch.equal(*weights), "the control"
     torch.testing.assert_close(*weights, rtol=0, atol=0.05)
+
+
+def test_the_mean_pairwise_cosine_is_that_of_all_pairs():
+    x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)) + 0.5
+    unit = torch.nn.functional.normalize(x)
+    cosines = (unit @ unit.T)[~torch.eye(30, dtype=torch.bool)]
+    assert trainer.mean_pairwise_cosine(x) == pytest.approx(cosines.mean().item(), abs=1e-6)
+    assert trainer.mean_pairwise_cosine(torch.ones(5, 4)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda weight: weight.mul_(0.05), "they shrank to 5% of their norm"),
+        (lambda weight: weight.add_(3), r"they point in one direction (mean pairwise cosine 0.9"),
+        (lambda weight: None, None),  # the control
+    ],
+)
+def test_embeddings_that_collapse_are_warned_of_once_with_advice(change, words, run, caplog):
+    def collapse(model, n):
+        with torch.no_grad():
+            if n == 1:
+                change(model.item_embedding.weight[1:])
+
+    with caplog.at_level(INFO), hook("DreamRec", collapse):
+        run("DreamRec", epochs=3, learning_rate=1e-5)
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    warnings = [text for text in warnings if "collapse" in text]
+    assert len(warnings) == (words is not None)
+    assert words is None or (words in warnings[0] and "normalize: True" in warnings[0])
+    assert caplog.text.count("mean pairwise cosine") - len(warnings) * ("0.9" in str(words)) == 3
+
+
+def test_embeddings_that_no_loss_pulls_together_are_not_warned_of(run, caplog):
+    def collapse(model, n):
+        with torch.no_grad():
+            model.item_embedding.weight.add_(3)
+
+    with caplog.at_level(INFO), hook("SASRec", collapse):
+        run("SASRec", epochs=1)
+    assert "collapse" not in caplog.text

@@ -203,6 +203,76 @@ def test_the_state_at_a_position_is_the_guidance_of_the_prefix():
         close(states[length - 1], model.guidance(prefix)[0])
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"ce_weight": 0.5}, {"denoiser": "mlp", "normalize": True}]
+)
+def test_windows_have_the_loss_and_gradients_of_one_row_a_prefix(settings):
+    sequences = [[7, 8, 9, 1, 2, 3], [5, 4], [10, 11, 12, 13]]
+    windows = histories(*[items[:-1] for items in sequences])
+    target = torch.zeros_like(windows["item_id_list"])
+    prefixes, wanted = [], []
+    for row, items in enumerate(sequences):
+        target[row, : len(items) - 1] = torch.tensor(items[1:])
+        prefixes += [items[:i] for i in range(1, len(items))]
+        wanted += items[1:]
+    windows.update(Interaction({"item_id": target}))
+    rows = histories(*prefixes, target=wanted)
+    shuffled = histories(*prefixes, target=wanted[::-1])  # the control
+    losses, gradients = [], []
+    for batch in (windows, rows, shuffled):
+        model = build(guidance_dropout=0.5, **settings)  # in the same order, so drawn alike
+        torch.manual_seed(5)
+        losses.append(model.calculate_loss(batch))
+        losses[-1].backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(gradients[0], gradients[1])
+    assert not torch.isclose(losses[0], losses[2])
+
+
+@torch.no_grad()
+def test_without_x_t_a_walk_forgets_where_it_began_and_exact_is_still_ancestral():
+    means = {}
+    for ablate in (True, False):
+        walks = [
+            build(ablate_x_t=ablate, sampler=sampler, sampling_noise=False)
+            for sampler in ("exact", "ancestral")
+        ]
+        for model in walks:
+            model.denoiser.weight[:, :8] += 0.5 * torch.eye(8)
+        h = walks[0].guidance(BATCH)
+        means[ablate] = walks[0].generate(h)
+        close(means[ablate], walks[1].generate(h))
+        assert (walks[0].closed_walk().from_x.abs().max() < 1e-6) == ablate
+    assert not torch.allclose(means[True], means[False], atol=1e-2)
+
+
+def test_levels_are_drawn_with_the_power_that_is_set():
+    for power, mean in ((1.0, 15.5), (10.0, 27.8)):
+        t, _ = build(level_power=power).timesteps.sample(4000)
+        assert t.float().mean().item() == pytest.approx(mean, abs=0.5)
+
+
+def test_an_item_table_is_scaled_and_stays_where_it_is_not_learnt():
+    table = torch.randn(16, 8) * 0.02
+    table[0] = 0
+    for learnt in (True, False):
+        config = Config(
+            "DreamRec",
+            "tiny",
+            config_dict={"hidden_size": 8, "embedding_std": 0.5, "train_items": learnt}
+            | {"diffusion_steps": 4, "use_gpu": False},
+        )
+        model = config.model_class(config, Items(16), item_table=table)
+        weight = model.item_embedding.weight.detach().clone()
+        assert weight[1:].square().mean().sqrt().item() == pytest.approx(0.5)
+        close(torch.nn.functional.normalize(weight), torch.nn.functional.normalize(table))
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+        model.calculate_loss(histories([3, 1, 2], target=[5])).backward()
+        optimizer.step()
+        assert torch.equal(weight, model.item_embedding.weight) != learnt
+
+
 def test_predict_gives_the_scores_of_the_ranking():
     model = build(sampling_noise=False)
     batch = histories([3, 1, 2], [5], target=[4, 9])
