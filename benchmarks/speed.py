@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py icddt --dataset jd
     python benchmarks/speed.py diffrec
+    python benchmarks/speed.py dreamrec
 
 Everything of a command is measured in one run, so that its ratios can be compared.
 """
@@ -9,11 +10,12 @@ Everything of a command is measured in one run, so that its ratios can be compar
 import argparse
 
 import speed_diffrec
+import speed_dreamrec
 import speed_icddt
 
 from recbole_diffusion import compat
 
-MEASUREMENTS = {"icddt": speed_icddt, "diffrec": speed_diffrec}
+MEASUREMENTS = {"icddt": speed_icddt, "diffrec": speed_diffrec, "dreamrec": speed_dreamrec}
 
 
 def main():

@@ -115,7 +115,7 @@ def _batch(users):
 
 
 def training_rate(model, loader, optimizer, batches):
-    """Users trained on a second, two batches to warm up left out."""
+    """Rows of the loader trained on a second, two batches to warm up left out."""
     model.train()
     done, begin = 0, None
     while True:

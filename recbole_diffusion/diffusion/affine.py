@@ -15,6 +15,9 @@ import torch
 import torch.nn.functional as F
 
 
+LEVELS_AT_ONCE = 100  # few products of large matrices are faster than many of small ones
+
+
 class AffineDenoiser(NamedTuple):
     """``x0_hat(x_t, h, t) = W_x x_t + W_h h + o_t``.
 
@@ -118,12 +121,12 @@ def jacobians(diffusion, w_x, steps):
     w_x = w_x.detach().double()
     jacobian = torch.eye(len(w_x), dtype=w_x.dtype, device=w_x.device)
     yield jacobian
+    c1, c2 = (table.tolist() for table in (diffusion.posterior_x0, diffusion.posterior_xt))
     for t in range(1, steps + 1):
         # The tables as the walk reads them, rounded to float32. Seen on four schedules, T up to
         # 2000: with unrounded ones x_0 moves by at most 3e-7 of its size, which is what the
         # arithmetic of the plain float32 walk costs as well, and the two would no longer be equal.
-        c1, c2 = diffusion.posterior_x0[t].double(), diffusion.posterior_xt[t].double()
-        jacobian = c1 * (jacobian @ w_x) + c2 * jacobian
+        jacobian = torch.addmm(jacobian, jacobian, w_x, beta=c2[t], alpha=c1[t])
         yield jacobian
 
 
@@ -172,11 +175,15 @@ def compose(diffusion, denoiser, steps):
 
     total, covariance = torch.zeros_like(w_x), torch.zeros_like(w_x)
     constant = torch.zeros_like(offset[0])
-    for jacobian, c1_t, o_t, v_t in zip(jacobians(diffusion, w_x, steps), c1, offset, variance):
-        entering = c1_t * jacobian
-        total += entering
-        constant += entering @ o_t
-        covariance += v_t * (jacobian @ jacobian.T)
+    walk = jacobians(diffusion, w_x, steps)
+    for part in torch.arange(steps + 1).split(LEVELS_AT_ONCE):
+        several = torch.stack([next(walk) for _ in part])  # [levels, D, D]
+        entering = c1[part, None, None] * several
+        total += entering.sum(dim=0)
+        constant += torch.einsum("tij,tj->i", entering, offset[part])
+        scaled = (several * variance[part, None, None].sqrt()).transpose(0, 1).flatten(1)
+        covariance += scaled @ scaled.T  # [D, levels D] @ [levels D, D]
+    jacobian = several[-1]
 
     kept = [part.to(denoiser.w_x.dtype) for part in (jacobian, total @ w_h, constant)]
     if not all(part.isfinite().all() for part in [*kept, covariance.to(denoiser.w_x.dtype)]):

@@ -19,3 +19,17 @@ def targets(target, length):
         return torch.arange(len(target), device=target.device), length - 1, target
     row, position = target.nonzero(as_tuple=True)
     return row, position, target[row, position]
+
+
+def at(x, row, position):
+    """``x[row, position]``, with a backward pass that is several times as fast.
+
+    Args:
+        x (torch.Tensor): shape: [B, n, ...].
+        row (torch.Tensor): shape: [M].
+        position (torch.Tensor): shape: [M].
+
+    Returns:
+        torch.Tensor: shape: [M, ...].
+    """
+    return x.flatten(0, 1).index_select(0, row * x.shape[1] + position)

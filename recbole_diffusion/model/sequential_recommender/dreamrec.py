@@ -30,7 +30,7 @@ from recbole_diffusion.diffusion.timesteps import PowerLaw
 from recbole_diffusion.model.checks import check_not_negative, check_whole
 from recbole_diffusion.model.derived import Derived
 from recbole_diffusion.model.layers import Dropout, full_cross_entropy, sinusoid
-from recbole_diffusion.model.positions import targets
+from recbole_diffusion.model.positions import at, targets
 
 # the paper's names -> the names here
 NOISE_SCHEDULES = {
@@ -266,12 +266,14 @@ class DreamRec(SequentialRecommender):
         items, length = self.items(), interaction[self.ITEM_SEQ_LEN]
         row, position, target = targets(interaction[self.POS_ITEM_ID], length)
         x0 = F.embedding(target, items)
-        h = self.states(interaction)[row, position]  # [M, D]
+        h = at(self.states(interaction), row, position)  # [M, D]
         drop = torch.rand(len(h), 1, device=h.device) < self.guidance_dropout
         h = torch.where(drop, self.no_guidance, h)
         t, _ = self.timesteps.sample(len(h))
         x_t = self.diffusion.q_sample(x0, t, torch.randn_like(x0))
-        x0_hat = self.forward(x_t, h, self.embed_steps(t))
+        levels, level = t.unique(return_inverse=True)  # many rows share one
+        step = F.embedding(level, self.embed_steps(levels))
+        x0_hat = self.forward(x_t, h, step)
         loss = F.mse_loss(x0_hat, x0)
         if self.ce_weight:
             scaled = x0_hat / math.sqrt(self.hidden_size)

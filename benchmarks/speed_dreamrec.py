@@ -1,0 +1,132 @@
+"""What do DreamRec's closed-form walk and training on all positions save, and DimeRec's cost?
+
+The plain walk is the same model with ``sampler: ancestral``: 500 levels, guided and unguided in one
+call of the network, steps embedded once. Making the closed form counts as scoring. Training is
+timed with data and optimiser, scoring without masking and metrics.
+"""
+
+import time
+from statistics import median
+
+import torch
+from speed_diffrec import training_rate
+
+from recbole_diffusion import registry
+from recbole_diffusion.config import Config
+from recbole_diffusion.data.dataloader import prepare_data
+
+SEQUENCES = {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO", "mode": "full"}
+
+
+def add_options(parser):
+    """Adds what can be set to a parser."""
+    parser.add_argument("--dataset", default="beauty")
+    parser.add_argument("--repeats", type=int, default=3, help="passes; the median counts")
+    parser.add_argument("--batches", type=int, default=200, help="training batches")
+    parser.add_argument("--plain_batches", type=int, default=4, help="scoring batches, plain walk")
+
+
+def build(name, arguments, **settings):
+    """A model with seed 0, its loaders and its optimiser.
+
+    Returns:
+        tuple: model, training loader, batches of validation histories (list of Interaction),
+        optimiser.
+    """
+    settings |= {"data_path": arguments.data_path, "show_progress": False, "SPLIT": "sequence"}
+    settings |= {"eval_args": SEQUENCES, "MAX_ITEM_LIST_LENGTH": 10}
+    config = Config(name, arguments.dataset, config_dict=settings)
+    train, valid, _ = prepare_data(config, registry.get_dataset(config)(config))
+    torch.manual_seed(0)
+    model = config.model_class(config, train.dataset)
+    optimizer = registry.get_trainer(config)(config, model).optimizer
+    return model, train, [rows for rows, *_ in valid], optimizer
+
+
+@torch.no_grad()
+def seconds_a_row(score, model, batches, repeats):
+    """Seconds that ``score(batch)`` takes a row, after a batch to warm up; the median of some passes.
+
+    What the model derives from its weights is made anew in every pass.
+    """
+    model.eval()
+    score(batches[0])
+    times = []
+    for _ in range(repeats):
+        model.eval()
+        begin = time.perf_counter()
+        for batch in batches:
+            score(batch)
+        times.append(time.perf_counter() - begin)
+    return median(times) / sum(map(len, batches))
+
+
+def walks(arguments):
+    """DreamRec as published: the exact walk beside the plain one of the same weights."""
+    exact, _, batches, _ = build("DreamRec", arguments, guidance_weight=4.0)
+    plain, *_ = build("DreamRec", arguments, guidance_weight=4.0, sampler="ancestral")
+    plain.load_state_dict(exact.state_dict())
+    print(
+        f"\nDreamRec on {arguments.dataset}: {sum(map(len, batches))} validation rows, "
+        f"{exact.n_items - 1} items, D {exact.hidden_size}, T {exact.diffusion.steps}"
+    )
+    few = batches[: arguments.plain_batches]
+    guidance = [exact.eval().guidance(batch).detach() for batch in batches]
+    pairs = {
+        "generation alone": (exact.generate, plain.generate, guidance),
+        "with history encoding and ranking": (
+            exact.full_sort_predict, plain.full_sort_predict, batches,
+        ),
+    }  # fmt: skip
+    for what, (ours, slow, inputs) in pairs.items():
+        seconds = seconds_a_row(ours, exact, inputs, arguments.repeats)
+        plain_seconds = seconds_a_row(slow, plain, inputs[: len(few)], 1)
+        print(
+            f"{what}: exact {1 / seconds:.0f} rows/s, plain {1 / plain_seconds:.0f} rows/s, "
+            f"ratio {plain_seconds / seconds:.0f}"
+        )
+
+
+def training(name, arguments):
+    """All positions at once beside one row a prefix of the same model."""
+    rates = []
+    for all_positions in (True, False):
+        model, train, _, optimizer = build(name, arguments, all_positions=all_positions)
+        rate = training_rate(model, train, optimizer, arguments.batches)
+        targets = train.n_targets / train.sample_size if all_positions else 1
+        rates.append(rate * targets)
+    batch = train.step
+    print(
+        f"training {name}, batch {batch}: all positions at once {rates[0]:.0f} targets/s, one row a "
+        f"prefix {rates[1]:.0f} targets/s, ratio {rates[0] / rates[1]:.2f}"
+    )
+
+
+def scoring(arguments):
+    """All models with the same batches."""
+    base = None
+    for name, settings in (
+        ("SASRec", {}),
+        ("DreamRec", {}),
+        ("DreamRec", {"sampler": "ddim"}),
+        ("DimeRec", {}),
+    ):
+        model, _, batches, _ = build(name, arguments, **settings)
+        seconds = seconds_a_row(model.full_sort_predict, model, batches, arguments.repeats)
+        base = base or seconds
+        how = ", ".join(f"{key} {value}" for key, value in settings.items())
+        if name == "DimeRec" or settings.get("sampler") == "ddim":
+            how = f"{how}, {len(model.levels) - 1} levels".strip(", ")
+        print(
+            f"scoring {name}{f' ({how})' if how else ''}: {1 / seconds:.0f} rows/s, "
+            f"{seconds / base:.2f} of SASRec's time"
+        )
+
+
+def measure(arguments):
+    """Prints rates and ratios; takes the parsed arguments."""
+    print(f"{torch.get_num_threads()} threads, 512 rows a scoring batch")
+    walks(arguments)
+    for name in ("DreamRec", "DimeRec"):
+        training(name, arguments)
+    scoring(arguments)
