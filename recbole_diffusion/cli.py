@@ -97,6 +97,10 @@ def table(result):
         k = ks[-1] if ks else None
         share = f", {never[f'hits@{k}']:.1%} of the hits at {k}" if f"hits@{k}" in never else ""
         lines.append(f"{never['items']} candidates were never trained on{share}")
+        if share:
+            last = [name for name in never["barred"] if name.endswith(f"@{k}")]
+            barred = ", ".join(f"{name} {never['barred'][name]:.4f}" for name in last)
+            lines.append(f"with them barred: {barred}")
     lines.append(
         f"best epoch {result['best_epoch']} of {result['epochs']} (ended by "
         f"{result['stopped_by']}), {result['train_seconds']:.0f} s training, "

@@ -38,9 +38,11 @@ def run_recbole_diffusion(
     Returns:
         dict: model, dataset, seed, config, best_epoch, epochs, stopped_by, best_valid_result,
         test_result, test_result_all_users (None unless asked for), test_result_all_rows (None
-        unless test rows without history were counted), never_trained_items, split, build_seconds
-        (of the model, with what it trains first), train_seconds, valid_seconds, eval_seconds,
-        peak_memory_mb, parameters and checkpoint; ``result_file`` writes the same as JSON.
+        unless test rows without history were counted), never_trained_items (see
+        `audit.NeverTrainedAudit`; ``barred_all_rows`` are its metrics over all test rows), split,
+        build_seconds (of the model, with what it trains first), train_seconds, valid_seconds,
+        eval_seconds, peak_memory_mb, parameters and checkpoint; ``result_file`` writes the same as
+        JSON.
 
     Raises:
         ConfigError: on a setting that is unknown or out of range.
@@ -54,6 +56,9 @@ def run_recbole_diffusion(
     test_result = trainer.evaluate(
         test_data, load_best_model=saved, show_progress=config["show_progress"]
     )
+    never = trainer.never_trained
+    if never is not None and "barred" in never:
+        never["barred_all_rows"] = over_all_rows(config, split, never["barred"])
     result = {
         "model": config["model"],
         "dataset": config["dataset"],
@@ -65,7 +70,7 @@ def run_recbole_diffusion(
         "test_result": test_result,
         "test_result_all_users": over_all_users(config, test_data._dataset, test_result),
         "test_result_all_rows": over_all_rows(config, split, test_result),
-        "never_trained_items": trainer.never_trained,
+        "never_trained_items": never,
         "truncation": getattr(trainer, "truncation_report", None),
         "split": split,
         "build_seconds": round(trainer.build_seconds, 2),

@@ -18,7 +18,10 @@ RESULT = {
     "eval_seconds": 0.5, "parameters": 12345, "checkpoint": "saved/x.best.pth",
     "test_result": {"hit@5": 0.1, "hit@10": 0.2, "ndcg@5": 0.05, "ndcg@10": 0.075},
     "test_result_all_users": None,
-    "never_trained_items": {"items": 7, "slots@10": 0.5, "hits@5": 0.1, "hits@10": 0.25},
+    "never_trained_items": {
+        "items": 7, "slots@10": 0.5, "hits@5": 0.1, "hits@10": 0.25,
+        "barred": {"hit@5": 0.09, "hit@10": 0.15, "ndcg@5": 0.04, "ndcg@10": 0.06},
+    },
 }  # fmt: skip
 
 
@@ -168,8 +171,9 @@ def test_the_table_shows_every_metric_and_what_it_cost(called, capsys):
     assert lines[3].split() == ["hit", "0.1000", "0.2000"]
     assert lines[4].split() == ["ndcg", "0.0500", "0.0750"]
     assert lines[5] == "7 candidates were never trained on, 25.0% of the hits at 10"
-    assert lines[6].startswith("best epoch 3 of 9 (ended by early stopping), 1 s training")
-    assert "12,345 parameters" in lines[6] and lines[7] == "best model: saved/x.best.pth"
+    assert lines[6] == "with them barred: hit@10 0.1500, ndcg@10 0.0600"
+    assert lines[7].startswith("best epoch 3 of 9 (ended by early stopping), 1 s training")
+    assert "12,345 parameters" in lines[7] and lines[8] == "best model: saved/x.best.pth"
 
 
 def test_the_table_over_all_users_follows_when_it_was_asked_for():

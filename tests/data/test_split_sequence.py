@@ -539,6 +539,18 @@ def test_models_run_end_to_end_on_the_same_rows(run):
     assert hit["Pop"] < 0.2
 
 
+def test_the_metrics_without_never_trained_items_are_given_over_all_rows_too(run, write_log):
+    log = circle()
+    write_log([*log, (log[-1][0], "unseen", len(log))])
+    result = run("MarkovChain")
+    never = result["never_trained_items"]
+    assert never["items"] == 1
+    rows = result["split"]["test_rows"]
+    for name, value in never["barred_all_rows"].items():
+        assert value == pytest.approx(never["barred"][name] * rows / (rows + 12), abs=1e-9)
+    assert set(never["barred_all_rows"]) == set(result["test_result_all_rows"])
+
+
 def test_where_sequences_are_random_nothing_is_learnt(run, write_log):
     """The control: with the walk at random a leak of the targets would be the only way to score."""
     write_log(circle(follow=0.0))
