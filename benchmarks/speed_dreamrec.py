@@ -45,7 +45,7 @@ def build(name, arguments, **settings):
 
 @torch.no_grad()
 def seconds_a_row(score, model, batches, repeats):
-    """Seconds that ``score(batch)`` takes a row, after a batch to warm up; the median of some passes.
+    """Seconds that ``score(batch)`` takes a row, after one batch to warm up; the median of passes.
 
     What the model derives from its weights is made anew in every pass.
     """
@@ -87,19 +87,27 @@ def walks(arguments):
         )
 
 
-def training(name, arguments):
-    """All positions at once beside one row a prefix of the same model."""
-    rates = []
-    for all_positions in (True, False):
-        model, train, _, optimizer = build(name, arguments, all_positions=all_positions)
+PATHS = {
+    "all positions at once": {"all_positions": True},
+    "one row a prefix": {"all_positions": False},
+    # as RecBole's data set and loader give them
+    "one row a prefix, padded to L, in any order": {
+        "all_positions": False, "crop_history": False, "length_buckets": False,
+    },
+}  # fmt: skip
+
+
+def training(name, batch, arguments):
+    """Targets trained on a second, in all ways."""
+    base = None
+    for what, settings in PATHS.items():
+        model, train, _, optimizer = build(name, arguments, train_batch_size=batch, **settings)
         rate = training_rate(model, train, optimizer, arguments.batches)
-        targets = train.n_targets / train.sample_size if all_positions else 1
-        rates.append(rate * targets)
-    batch = train.step
-    print(
-        f"training {name}, batch {batch}: all positions at once {rates[0]:.0f} targets/s, one row a "
-        f"prefix {rates[1]:.0f} targets/s, ratio {rates[0] / rates[1]:.2f}"
-    )
+        if settings["all_positions"]:
+            rate *= train.n_targets / train.sample_size
+        base = base or rate
+        ratio = "" if base == rate else f", ratio {base / rate:.2f}"
+        print(f"training {name}, batch {batch}, {what}: {rate:.0f} targets/s{ratio}")
 
 
 def scoring(arguments):
@@ -115,7 +123,7 @@ def scoring(arguments):
         seconds = seconds_a_row(model.full_sort_predict, model, batches, arguments.repeats)
         base = base or seconds
         how = ", ".join(f"{key} {value}" for key, value in settings.items())
-        if name == "DimeRec" or settings.get("sampler") == "ddim":
+        if name == "DimeRec" or settings:
             how = f"{how}, {len(model.levels) - 1} levels".strip(", ")
         print(
             f"scoring {name}{f' ({how})' if how else ''}: {1 / seconds:.0f} rows/s, "
@@ -127,6 +135,6 @@ def measure(arguments):
     """Prints rates and ratios; takes the parsed arguments."""
     print(f"{torch.get_num_threads()} threads, 512 rows a scoring batch")
     walks(arguments)
-    for name in ("DreamRec", "DimeRec"):
-        training(name, arguments)
+    for name, batch in (("DreamRec", 256), ("DreamRec", 2048), ("DimeRec", 512)):
+        training(name, batch, arguments)
     scoring(arguments)

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-
 LEVELS_AT_ONCE = 100  # few products of large matrices are faster than many of small ones
 
 

@@ -118,7 +118,8 @@ class SphericalDiffusion(nn.Module):
                     f"needs at most 0.01, or a walk starts further from the data than was trained"
                 )
             walk_scale = math.pi / 2 / math.sqrt(size - 1)
-        if not (isinstance(walk_scale, (int, float)) and 0 < walk_scale < math.inf):
+        number = isinstance(walk_scale, (int, float)) and not isinstance(walk_scale, bool)
+        if not (number and 0 < walk_scale < math.inf):
             raise ValueError(f"walk_scale is {walk_scale!r}; it must be a number above 0 or auto")
         self.steps = gaussian.steps
         self.walk_scale = float(walk_scale)

@@ -38,10 +38,45 @@ def check_not_negative(config, *keys):
         ValueError: naming the setting and its value.
     """
     for key in keys:
-        value = config[key]
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not 0 <= value < math.inf:
-            raise ValueError(f"{key} is {value!r}, it must be a number of at least 0")
+        if not _is_number(config[key]) or not 0 <= config[key] < math.inf:
+            raise ValueError(f"{key} is {config[key]!r}, it must be a number of at least 0")
+
+
+def check_above_zero(config, *keys):
+    """Refuses settings that are not finite numbers above 0; arguments as above.
+
+    Raises:
+        ValueError: naming the setting and its value.
+    """
+    for key in keys:
+        if not _is_number(config[key]) or not 0 < config[key] < math.inf:
+            raise ValueError(f"{key} is {config[key]!r}, it must be a number above 0")
+
+
+def check_shares(config, *keys):
+    """Refuses settings that are not numbers from 0 to below 1; arguments as above.
+
+    Raises:
+        ValueError: naming the setting and its value.
+    """
+    for key in keys:
+        if not _is_number(config[key]) or not 0 <= config[key] < 1:
+            raise ValueError(f"{key} is {config[key]!r}, it must be a number from 0 to below 1")
+
+
+def check_flags(config, *keys):
+    """Refuses settings that are neither True nor False; arguments as above.
+
+    Raises:
+        ValueError: naming the setting and its value.
+    """
+    for key in keys:
+        if not isinstance(config[key], bool):
+            raise ValueError(f"{key} is {config[key]!r}, it must be True or False")
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_whole(value):

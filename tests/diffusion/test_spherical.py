@@ -387,7 +387,7 @@ def test_a_last_level_too_near_the_data_is_refused_with_auto():
     assert SphericalDiffusion(SCHEDULES["linear_fixed"](500), "auto", D).steps == 500
 
 
-@pytest.mark.parametrize("walk_scale", [0, -1.0, math.nan, math.inf, "Auto", None])
+@pytest.mark.parametrize("walk_scale", [0, -1.0, math.nan, math.inf, "Auto", None, True])
 def test_a_scale_that_is_none_is_refused_with_its_value(walk_scale):
     with pytest.raises(ValueError, match=f"walk_scale is {walk_scale!r}"):
         SphericalDiffusion(BETAS, walk_scale, D)

@@ -17,7 +17,6 @@ number of levels, S negatives.
 import math
 
 import torch
-import torch.nn.functional as F
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.sampler import RepeatableSampler
 from recbole.utils import InputType
@@ -32,7 +31,14 @@ from recbole_diffusion.diffusion.spherical import (
     posterior_walk,
 )
 from recbole_diffusion.diffusion.timesteps import PowerLaw
-from recbole_diffusion.model.checks import check_not_negative, check_whole, check_widths
+from recbole_diffusion.model.checks import (
+    check_above_zero,
+    check_flags,
+    check_not_negative,
+    check_shares,
+    check_whole,
+    check_widths,
+)
 from recbole_diffusion.model.layers import AttentionInterests, Dropout, LastInterests
 from recbole_diffusion.model.positions import targets
 from recbole_diffusion.model.sequential_recommender.dreamrec import NOISE_SCHEDULES
@@ -69,8 +75,8 @@ class DimeRec(SequentialRecommender):
     Open in the paper, and chosen here:
 
     - The denoiser's output is normalised, ``x0_hat = L2norm(MLP([x_t, s_t, g_1 .. g_K]))``; the
-      target of ``L_recon`` gets no gradient; items are scored by their normalised embeddings over
-      ``temperature``, in ranking and in ``L_ssm``.
+      target of ``L_recon`` gets no gradient, x_t passes it on; items are scored by their normalised
+      embeddings over ``temperature``, in ranking and in ``L_ssm``.
     - ``L_gem`` takes the paper's inner product, or with ``normalize_guidance`` normalised sides
       over 0.1: from small initial weights the first hardly trains.
     - Levels are drawn as ``T u^(1 / level_power)``: with uniform ones (1, the paper's) the denoiser
@@ -98,13 +104,13 @@ class DimeRec(SequentialRecommender):
         super().__init__(config, dataset)
         check_whole(config, "hidden_size", "n_interests", "diffusion_steps", "sampling_steps")
         check_whole(config, "n_negatives")
-        check_not_negative(config, "recon_weight", "ssm_weight", "embedding_std")
+        check_not_negative(config, "recon_weight", "ssm_weight")
+        check_above_zero(config, "embedding_std", "temperature", "level_power")
+        check_shares(config, "dropout_prob")
+        check_flags(config, "normalize_guidance", "reverse_noise", "ablate_x_t")
         check_widths(config, "dims_dnn")
         D, K = config["hidden_size"], config["n_interests"]
         self.temperature = config["temperature"]
-        check_not_negative(config, "temperature")
-        if self.temperature == 0:
-            raise ValueError("temperature is 0; scores are divided by it")
         self.recon_weight, self.ssm_weight = config["recon_weight"], config["ssm_weight"]
         self.normalize_guidance = config["normalize_guidance"]
         self.ablate_x_t = config["ablate_x_t"]
@@ -238,7 +244,8 @@ class DimeRec(SequentialRecommender):
         x_t = self.diffusion.q_sample(x0, t, torch.randn_like(x0))
         x0_hat = self.forward(x_t, t, g)
         if self.recon_weight:
-            loss = loss + self.recon_weight * F.mse_loss(x0_hat, x0.detach())
+            squared = (x0_hat - x0.detach()).square().sum(dim=1).mean()
+            loss = loss + self.recon_weight * squared
         if self.ssm_weight:
             scaled = x0_hat / self.temperature
             ssm = sampled_softmax((scaled * x0).sum(dim=1), scaled @ others.T, target, negatives)

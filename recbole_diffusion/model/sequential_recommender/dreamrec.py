@@ -27,7 +27,13 @@ from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral, ddim, evenly_spaced
 from recbole_diffusion.diffusion.schedules import SCHEDULES
 from recbole_diffusion.diffusion.timesteps import PowerLaw
-from recbole_diffusion.model.checks import check_not_negative, check_whole
+from recbole_diffusion.model.checks import (
+    check_above_zero,
+    check_flags,
+    check_not_negative,
+    check_shares,
+    check_whole,
+)
 from recbole_diffusion.model.derived import Derived
 from recbole_diffusion.model.layers import Dropout, full_cross_entropy, sinusoid
 from recbole_diffusion.model.positions import at, targets
@@ -118,16 +124,16 @@ class DreamRec(SequentialRecommender):
         """
         super().__init__(config, dataset)
         check_whole(config, "hidden_size", "diffusion_steps", "sampling_steps")
-        check_not_negative(config, "guidance_weight", "noise_min", "noise_max")
-        check_not_negative(config, "ce_weight", "embedding_std")
+        check_not_negative(config, "guidance_weight", "noise_min", "noise_max", "ce_weight")
+        check_above_zero(config, "embedding_std", "level_power")
+        check_shares(config, "dropout_prob", "guidance_dropout")
+        check_flags(config, "sampling_noise", "normalize", "train_items", "ablate_x_t")
         D = config["hidden_size"]
         if D % 2 or D < 4:
             raise ValueError(f"hidden_size is {D}; half of the step embedding is sines: 4, 6, ...")
         self.hidden_size = D
         self.guidance_weight = config["guidance_weight"]
         self.guidance_dropout = config["guidance_dropout"]
-        if not 0 <= self.guidance_dropout < 1:
-            raise ValueError(f"guidance_dropout {self.guidance_dropout} is not in [0, 1)")
         self.sampling_noise = config["sampling_noise"]
         self.diffusion = GaussianDiffusion(self._betas(config))
         self.timesteps = PowerLaw(self.diffusion.steps, config["level_power"])
