@@ -13,7 +13,8 @@ VERSION = re.search(
 TUNE = ["ray[tune]>=2.6.3,<2.7", "pyarrow<20"]  # pyarrow 20 and later may refuse numpy 1
 BENCHMARK = ["statsmodels>=0.14,<0.15", "plotly>=5.20", "pyarrow<20"]
 PARQUET = ["pyarrow<20"]
-TEST = ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6", "build>=1", *PARQUET]
+PICTURES = ["matplotlib>=3.8,<4", "plotly>=5.20"]
+TEST = ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6", "build>=1", *PARQUET, *PICTURES]
 
 setup(
     name="recbole-diffusion",
@@ -45,6 +46,7 @@ setup(
         "tune": TUNE,
         "benchmark": BENCHMARK,
         "parquet": PARQUET,
+        "pictures": PICTURES,
         "test": TEST,
     },
     classifiers=[

@@ -1,4 +1,4 @@
-"""The command line: recbole-diffusion run | doctor."""
+"""The command line: recbole-diffusion run | doctor | pictures."""
 
 import argparse
 import sys
@@ -148,7 +148,70 @@ def doctor(arguments):
     return 0 if report["ok"] else 1
 
 
-COMMANDS = {"run": run, "doctor": doctor}
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose refusals are said as every other one, in one line."""
+
+    def error(self, message):
+        raise ValueError(message)
+
+
+def values_of(kind, words):
+    """Gives a function from a text to its values, which are parted by commas.
+
+    Args:
+        kind (type): of a value.
+        words (str): what the values are.
+
+    Returns:
+        Callable: for argparse.
+    """
+
+    def values(text):
+        try:
+            return [kind(part.strip()) for part in text.split(",")]
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"'{text}' is not {words}") from None
+
+    return values
+
+
+def pictures(arguments):
+    """``recbole-diffusion pictures``: what a trained model generates, and how well, as pictures.
+
+    Args:
+        arguments (list of str): ``--checkpoint=FILE`` and what ``--help`` names.
+
+    Returns:
+        int: exit code.
+    """
+    parser = OneLineParser(
+        prog="recbole-diffusion pictures",
+        allow_abbrev=False,
+        description="a map of items and generated vectors, and validation metrics against the "
+        "guidance weight and the number of reverse steps; each as PNG and HTML",
+    )
+    add = parser.add_argument
+    add("--checkpoint", metavar="FILE", required=True, help="of the model, FILE.best.pth")
+    add("--output", metavar="FOLDER", help="default: pictures/<model>-<dataset>")
+    kinds = values_of(str, "words parted by commas")
+    add("--kinds", type=kinds, help="of map,guidance,steps; default: all that the model has")
+    add("--method", default="tsne", help="of the map, tsne or pca; default: tsne")
+    weights = values_of(float, "numbers parted by commas")
+    add("--weights", type=weights, help="guidance weights; default: 0,1,2,4 and the model's")
+    steps = values_of(int, "whole numbers parted by commas")
+    add("--steps", type=steps, help="reverse steps; default: 1,2,5,10,20 and the model's")
+    add("--rows", type=int, default=300, help="validation rows on the map; default: 300")
+    add("--data_path", metavar="FOLDER", help="folder of data sets; default: the run's")
+    add("--model", help="where the name in the checkpoint is not enough: my_module:MyModel")
+    options = vars(parser.parse_args(arguments))
+    given = {key: value for key, value in options.items() if value is not None}
+    from recbole_diffusion.pictures import draw, numbers
+
+    print(numbers(draw(given.pop("checkpoint"), **given)))
+    return 0
+
+
+COMMANDS = {"run": run, "doctor": doctor, "pictures": pictures}
 
 
 def main(arguments=None):
@@ -162,9 +225,10 @@ def main(arguments=None):
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: recbole-diffusion {run,doctor} ...\n")
+        print(f"usage: recbole-diffusion {{{','.join(COMMANDS)}}} ...\n")
         print("  run      " + RUN_HELP.replace("\n", "\n           "))
         print("  doctor   check versions, device and data folders (--json)")
+        print("  pictures draw a trained model: items, guidance, reverse steps (--checkpoint=FILE)")
         return 0
     if arguments[0] == "--version":
         print(__version__)
@@ -189,7 +253,7 @@ def main(arguments=None):
         if "state=DEBUG" in " ".join(arguments):
             raise
         hint = ""
-        if isinstance(error, ImportError):
+        if isinstance(error, ImportError) and "pip install" not in str(error):
             hint = "; `recbole-diffusion doctor` says what is missing or too new"
         print(f"recbole-diffusion: {' '.join(str(error).split())}{hint}", file=sys.stderr)
         return 2

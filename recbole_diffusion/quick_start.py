@@ -110,8 +110,38 @@ def fit(config, saved=True):
     logger = getLogger()
     logger.debug(config)
 
+    data, (train_data, valid_data, test_data) = read_data(config)
+    split = dict(getattr(data, "split_report", {}))
+    logger.info("split: " + ", ".join(f"{key} {value}" for key, value in split.items()))
+
+    resume_file = _resume_file(config)
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    begin = monotonic()
+    network = make_network(config, train_data._dataset, resume_file).to(config["device"])
+    build_seconds = monotonic() - begin
+    trainer = registry.get_trainer(config)(config, network)
+    trainer.attach(train_data._dataset)
+    trainer.build_seconds = build_seconds
+    if resume_file:
+        trainer.resume_checkpoint(resume_file)
+    trainer.fit(train_data, valid_data, saved=saved, show_progress=config["show_progress"])
+    return trainer, test_data, split
+
+
+def read_data(config):
+    """Reads and splits the data of a run.
+
+    Args:
+        config (Config): the run's configuration.
+
+    Returns:
+        tuple: the data set, and the loaders of training, validation and test rows.
+
+    Raises:
+        DataError: if the data are missing or unusable.
+    """
     data = registry.get_dataset(config)(config)
-    logger.info(data)
+    getLogger().info(data)
     if max(config["topk"]) >= data.item_num:  # the padding is one of item_num
         raise DataError(
             f"topk {config['topk']} asks for more than the {data.item_num - 1} items there are"
@@ -121,22 +151,7 @@ def fit(config, saved=True):
             f"EASE inverts a dense matrix of {data.item_num} x {data.item_num} items, which takes "
             f"tens of GB and up to an hour: it is not run above {EASE_ITEMS} items"
         )
-    train_data, valid_data, test_data = prepare_data(config, data)
-    split = dict(getattr(data, "split_report", {}))
-    logger.info("split: " + ", ".join(f"{key} {value}" for key, value in split.items()))
-
-    resume_file = _resume_file(config)
-    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    begin = monotonic()
-    network = _network(config, train_data._dataset, resume_file).to(config["device"])
-    build_seconds = monotonic() - begin
-    trainer = registry.get_trainer(config)(config, network)
-    trainer.attach(train_data._dataset)
-    trainer.build_seconds = build_seconds
-    if resume_file:
-        trainer.resume_checkpoint(resume_file)
-    trainer.fit(train_data, valid_data, saved=saved, show_progress=config["show_progress"])
-    return trainer, test_data, split
+    return data, prepare_data(config, data)
 
 
 def over_all_users(config, test_set, result):
@@ -207,17 +222,29 @@ def _resume_file(config):
     return path
 
 
-def _network(config, dataset, resume_file):
-    """The model; what decides its shape comes from the checkpoint if there is one."""
+def make_network(config, dataset, checkpoint_file):
+    """Builds the model; what decides its shape comes from the checkpoint if there is one.
+
+    Args:
+        config (Config): the run's configuration.
+        dataset (Dataset): the built training data.
+        checkpoint_file (str or Path): whose weights the model will be given, or None.
+
+    Returns:
+        torch.nn.Module: the model, without the checkpoint's weights.
+
+    Raises:
+        CheckpointError: if the checkpoint was trained on other data.
+    """
     given = {}
-    if getattr(config.model_class, "begins_with_items", False) and not resume_file:
+    if getattr(config.model_class, "begins_with_items", False) and checkpoint_file is None:
         with checkpoint.own_randomness(config["seed"]):
             given["item_table"] = item_table(config, dataset)
     names = getattr(config.model_class, "built_from", ())
-    if names and resume_file:
-        state = checkpoint.load(resume_file)
+    if names and checkpoint_file:
+        state = checkpoint.load(checkpoint_file)
         if state["model"] == config["model"]:  # else the trainer refuses it
-            checkpoint.check_data(state, dataset, resume_file)
+            checkpoint.check_data(state, dataset, checkpoint_file)
             given = {name: state["state_dict"][name] for name in names}
     return config.model_class(config, dataset, **given)
 

@@ -10,6 +10,7 @@ from recbole_diffusion.config import Config, ConfigError
 from recbole_diffusion.data.atomic import DataError
 from recbole_diffusion.pretrain import item_table
 from recbole_diffusion.quick_start import fit
+from recbole_diffusion.saved_run import load_run
 
 FIRST = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1, "epochs": 2}
 
@@ -107,6 +108,7 @@ def test_a_resumed_run_does_not_pretrain_again(begun, shop):
     (file,) = shop.glob("saved/SASRec-*.best.pth")
     file.unlink()
     on = begun(**settings, epochs=3, resume=True)
+    load_run(on.saved_model_file)  # to look at it does not either
     assert on.epochs_done == 3 and not list(shop.glob("saved/SASRec-*.best.pth"))
     assert torch.equal(once.model.item_embedding.weight, on.model.item_embedding.weight)
 

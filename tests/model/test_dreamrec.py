@@ -316,16 +316,18 @@ def test_with_normalize_no_item_wins_by_its_norm():
             assert (louder[:, 15].abs() > 50 * scores[:, 15].abs()).all()
 
 
-def test_the_cross_entropy_is_over_all_items_but_the_padding():
+@pytest.mark.parametrize("normalize", [False, True])
+def test_the_cross_entropy_is_over_all_items_but_the_padding(normalize):
     losses, outputs = {}, []
     batch = histories([3, 1, 2], [5], target=[4, 9])
     for weight in (0.0, 0.7):
-        model = build(ce_weight=weight, guidance_dropout=0.0)
+        model = build(ce_weight=weight, guidance_dropout=0.0, normalize=normalize)
         model.denoiser.register_forward_hook(lambda *called: outputs.append(called[-1]))
         torch.manual_seed(4)
         losses[weight] = model.calculate_loss(batch)
     assert torch.equal(*outputs)
-    scores = outputs[1] @ model.items().T / 8**0.5
+    direction = torch.nn.functional.normalize(outputs[1])
+    scores = (direction if normalize else outputs[1] / 8**0.5) @ model.items().T
     entropy = torch.nn.functional.cross_entropy(scores[:, 1:], batch["item_id"] - 1)
     torch.testing.assert_close(losses[0.7], losses[0.0] + 0.7 * entropy)
 
