@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
-from recbole_diffusion import checkpoint, pictures
+from recbole_diffusion import checkpoint, pictures, plots
 from recbole_diffusion.cli import main
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ddim, evenly_spaced
@@ -114,10 +114,10 @@ def near(image, color):
 def test_the_images_show_items_vectors_and_curves_in_their_colours(drawn):
     for name in ("guidance", "steps"):
         image = matplotlib.image.imread(f"all/{name}.png")[..., :3]
-        assert near(image, pictures.BLUE) > 300 and near(image, pictures.VERMILION) > 300
+        assert near(image, plots.BLUE) > 300 and near(image, plots.VERMILION) > 300
     image = matplotlib.image.imread("all/item_map.png")[..., :3]
     image = image[:, : image.shape[1] * 3 // 4]  # without the bar of colours
-    assert near(image, pictures.VERMILION) > 7 * 20
+    assert near(image, plots.VERMILION) > 7 * 20
     greener = image[..., 1] > image[..., 0] + 0.1  # than red: of Viridis, never of vermilion
     assert greener.sum() > 10 * 20
 
@@ -194,7 +194,7 @@ def test_where_all_items_are_trained_or_others_no_candidates_nothing_is_barred(f
     curve = draw(file, "one", ["guidance"], candidates="trained")["guidance"]
     assert curve.barred == [] and curve.values
     traces, _ = data_of("one/guidance.html")
-    assert not [trace for trace in traces if trace["name"] == pictures.BARRED]
+    assert not [trace for trace in traces if trace["name"] == plots.BARRED]
 
 
 def test_one_metric_is_one_panel(file):
@@ -253,7 +253,7 @@ def test_of_many_items_some_are_drawn_and_the_title_says_so(file, monkeypatch):
     monkeypatch.setattr(pictures, "MOST_ITEMS", 10)
     found = item_map(load_run(file), "pca", 5)
     assert len(set(found.trained.words)) == 10 and found.trained.of == 20
-    assert "PCA; 10 of 20 trained items and 5 of 30 validation rows" in pictures._subtitle(found)
+    assert "PCA; 10 of 20 trained items and 5 of 30 validation rows" in plots.map_subtitle(found)
     other = item_map(load_run(file, seed=1), "pca", 5)
     assert set(other.trained.words) != set(found.trained.words)
 
