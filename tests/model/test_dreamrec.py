@@ -43,7 +43,12 @@ PUBLISHED = {
 
 def build(n_items=16, seed=0, **settings):
     """The model in evaluation mode, as published but for the settings."""
-    small = PUBLISHED | {"use_gpu": False, "hidden_size": 8, "diffusion_steps": 30, "MAX_ITEM_LIST_LENGTH": 6}
+    small = PUBLISHED | {
+        "use_gpu": False,
+        "hidden_size": 8,
+        "diffusion_steps": 30,
+        "MAX_ITEM_LIST_LENGTH": 6,
+    }
     config = Config("DreamRec", "tiny", config_dict=small | settings)
     torch.manual_seed(seed)
     return config.model_class(config, Items(n_items)).eval()
