@@ -58,8 +58,8 @@ class TrainerHooks:
         best_epoch (int): epoch of the best model, from 1; 0 before there is one.
         epochs_done (int): epochs begun so far; the last one may be cut by the budget.
         stopped_by (str): what ended training: epochs, early stopping or max_train_seconds.
-        train_seconds, valid_seconds, eval_seconds (float): wall time of training, of validation,
-            and of the last call of `evaluate`.
+        build_seconds, train_seconds, valid_seconds, eval_seconds (float): wall time of building the
+            model, of training, of validation, and of the last call of `evaluate`.
         never_trained (dict): the audit of the last evaluation, see `audit.NeverTrainedAudit`.
     """
 
@@ -81,6 +81,7 @@ class TrainerHooks:
                 raise ValueError(f"lr_scheduler {config['lr_scheduler']}: {error}") from error
         self.eval_step = min(self.eval_step, self.epochs)  # epochs is 1 for models that only count
         self.best_epoch = self.epochs_done = 0
+        self.build_seconds = 0.0  # known to who built the model
         self.train_seconds = self.valid_seconds = self.eval_seconds = 0.0
         self.seconds_before = 0.0  # of the budget, spent before a resume
         self.stopped_by = None
@@ -260,7 +261,7 @@ class TrainerHooks:
     def _watch_embeddings(self):
         """Logs norm and spread of the trained items' embeddings, and warns when they collapse."""
         used = self._trained_embeddings()
-        if used is None:
+        if used is None or len(used) < 2:
             return
         norm, spread = used.norm(dim=1).mean().item(), used.std(dim=0).mean().item()
         cosine = mean_pairwise_cosine(used)

@@ -159,6 +159,11 @@ class FullRankDataLoader(FullSortEvalDataLoader):
         return row[keep], item[keep]
 
 
+def _is_causal(config):
+    """Whether a model's state at a position is that of the prefix which ends there."""
+    return getattr(config.model_class, "causal", False)
+
+
 def prepare_data(config, dataset):
     """Splits a data set and makes the three loaders.
 
@@ -190,11 +195,7 @@ def prepare_data(config, dataset):
         loader = get_dataloader(config, phase)
         if phase == "train" and getattr(config.model_class, "user_batches", False):
             loader = UserTrainDataLoader
-        elif (
-            phase == "train"
-            and getattr(config.model_class, "causal", False)
-            and (config["all_positions"])
-        ):
+        elif phase == "train" and config["all_positions"] and _is_causal(config):
             loader = AllPositionsTrainDataLoader
         elif loader is TrainDataLoader and isinstance(part, LazySequentialDataset):
             loader = BucketTrainDataLoader

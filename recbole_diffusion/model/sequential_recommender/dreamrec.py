@@ -98,6 +98,11 @@ class HistoryEncoder(nn.Module):
 class DreamRec(SequentialRecommender):
     """Ranks by the inner product with a generated embedding.
 
+    The defaults are not the published settings, which are in ``DreamRec@<dataset>.yaml``: with the
+    squared error alone the items' embeddings shrink towards one point and little is learnt.
+    ``normalize``, ``ce_weight``, ``level_power``, ``embedding_std``, ``item_embeddings`` and
+    ``pretrain`` are not in the paper.
+
     Where the published program is not followed: dropout is off when scoring, every row is ranked,
     the padding is no candidate, and the model is selected on validation.
     """
