@@ -136,3 +136,10 @@ def test_models_that_are_not_causal_have_one_row_a_prefix(folder, build_data):
         settings = {"all_positions": True, "eval_args": RATIO}
         _, _, (train, _, _) = build_data(folder, model, **settings)
         assert isinstance(train, BucketTrainDataLoader)
+
+
+def test_a_window_without_a_target_is_left_out(folder, build_data):
+    settings = {"MAX_ITEM_LIST_LENGTH": 1, "train_behaviors": "target"} | BUYS
+    windows, rows = loaders(build_data, folder, **settings)
+    assert all((batch["item_id"] > 0).any(dim=1).all() for batch in windows)
+    assert windows.sample_size == rows.sample_size  # of one target each
