@@ -420,3 +420,11 @@ def test_the_help_of_pictures_names_every_option(capsys):
     out = capsys.readouterr().out
     options = ("checkpoint", "output", "kinds", "method", "weights", "steps", "rows", "data_path")
     assert all(f"--{option} " in out for option in options)
+
+
+def test_of_dimerec_the_map_and_the_steps_are_drawn_with_its_own_count_marked(train):
+    drawn = draw(train("DimeRec"), "dimerec", method="pca", rows=5)
+    assert "guidance" not in drawn
+    curve = drawn["steps"]
+    assert (curve.name, curve.x, curve.own, curve.line) == ("reverse steps", [1, 2], 2, None)
+    assert drawn["map"].lengths == pytest.approx((1, 1), abs=1e-6)

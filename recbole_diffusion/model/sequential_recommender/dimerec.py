@@ -125,7 +125,8 @@ class DimeRec(SequentialRecommender):
                 f"{config['walk_scale']} wind round the sphere ({longest:.1f} radians at the last "
                 "level): take walk_scale: auto, or reverse_noise: True"
             )
-        self.n_negatives, self.sampler = config["n_negatives"], self._sampler(config, dataset)
+        self.n_negatives = config["n_negatives"]
+        self.negative_sampler = self._negative_sampler(config, dataset)
 
         self.item_embedding = nn.Embedding(self.n_items, D, padding_idx=0)
         with torch.no_grad():
@@ -148,7 +149,7 @@ class DimeRec(SequentialRecommender):
         return SCHEDULES[NOISE_SCHEDULES[name]](config["diffusion_steps"])
 
     @staticmethod
-    def _sampler(config, dataset):
+    def _negative_sampler(config, dataset):
         """RecBole's sampler of negatives; None takes those of the batch.
 
         Raises:
@@ -261,9 +262,11 @@ class DimeRec(SequentialRecommender):
         Returns:
             torch.Tensor: shape: [S], S being ``n_negatives``, or M in the batch.
         """
-        if self.sampler is None:
+        if self.negative_sampler is None:
             return target
-        return torch.as_tensor(self.sampler.sampling(self.n_negatives), device=target.device)
+        return torch.as_tensor(
+            self.negative_sampler.sampling(self.n_negatives), device=target.device
+        )
 
     # ---------------------------------------------------------------- scoring
     @torch.no_grad()
