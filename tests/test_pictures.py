@@ -64,7 +64,7 @@ def train(market, small):
     """Gives a function from a model and settings to the checkpoint of a small run."""
 
     def train(model="DreamRec", **settings):
-        settings = {"normalize": True, "valid_metric": "MRR@5"} | settings
+        settings = {"guidance_weight": 2.0, "valid_metric": "MRR@5"} | settings
         return run_recbole_diffusion(model, "market", config_dict=small(model, **settings))[
             "checkpoint"
         ]
