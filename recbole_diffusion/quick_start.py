@@ -57,8 +57,9 @@ def run_recbole_diffusion(
         test_data, load_best_model=saved, show_progress=config["show_progress"]
     )
     never = trainer.never_trained
-    if never is not None and "barred" in never:
-        never["barred_all_rows"] = over_all_rows(config, split, never["barred"])
+    barred = over_all_rows(config, split, (never or {}).get("barred", {}))
+    if barred:
+        never["barred_all_rows"] = barred
     result = {
         "model": config["model"],
         "dataset": config["dataset"],
