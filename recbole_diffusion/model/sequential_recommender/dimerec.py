@@ -17,7 +17,6 @@ number of levels, S negatives.
 import math
 
 import torch
-from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.sampler import RepeatableSampler
 from recbole.utils import InputType
 from torch import nn
@@ -39,6 +38,7 @@ from recbole_diffusion.model.checks import (
     check_whole,
     check_widths,
 )
+from recbole_diffusion.model.generated_item import GeneratedItemRecommender
 from recbole_diffusion.model.layers import AttentionInterests, Dropout, LastInterests
 from recbole_diffusion.model.positions import targets
 from recbole_diffusion.model.sequential_recommender.dreamrec import NOISE_SCHEDULES
@@ -65,7 +65,7 @@ def sampled_softmax(score, negative_scores, target, negatives):
     return (score_all.logsumexp(dim=1) - score).mean()
 
 
-class DimeRec(SequentialRecommender):
+class DimeRec(GeneratedItemRecommender):
     r"""Ranks by the cosine with an embedding generated on the unit sphere.
 
     The loss is ``L_gem + recon_weight L_recon + ssm_weight L_ssm``: the sampled softmax of the
@@ -281,26 +281,3 @@ class DimeRec(SequentialRecommender):
         """
         start = normalise(torch.randn_like(g[:, 0]))
         return self.walk(self.diffusion, lambda x, t: self.forward(x, t, g), start, self.levels)
-
-    def full_sort_predict(self, interaction):
-        """Scores of all items, the padding in column 0.
-
-        Args:
-            interaction (Interaction): the batch.
-
-        Returns:
-            torch.Tensor: cosines, shape: [B, n_items].
-        """
-        return self.generate(self.guidance(interaction)) @ self.items().T
-
-    def predict(self, interaction):
-        """Scores of the given items.
-
-        Args:
-            interaction (Interaction): the batch.
-
-        Returns:
-            torch.Tensor: shape: [B].
-        """
-        x0 = self.generate(self.guidance(interaction))
-        return (x0 * normalise(self.item_embedding(interaction[self.ITEM_ID]))).sum(dim=1)

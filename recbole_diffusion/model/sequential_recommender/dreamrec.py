@@ -18,7 +18,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import nn
 
@@ -35,6 +34,7 @@ from recbole_diffusion.model.checks import (
     check_whole,
 )
 from recbole_diffusion.model.derived import Derived
+from recbole_diffusion.model.generated_item import GeneratedItemRecommender
 from recbole_diffusion.model.layers import Dropout, full_cross_entropy, sinusoid
 from recbole_diffusion.model.positions import at, targets
 
@@ -95,7 +95,7 @@ class HistoryEncoder(nn.Module):
         return self.output_norm(y)
 
 
-class DreamRec(SequentialRecommender):
+class DreamRec(GeneratedItemRecommender):
     """Ranks by the inner product with a generated embedding.
 
     The defaults are not the published settings, which are in ``DreamRec@<dataset>.yaml``: with the
@@ -333,26 +333,3 @@ class DreamRec(SequentialRecommender):
             return ddim(self.diffusion, predict_x0, noise, self.levels, eta=0.0)
         steps = self.diffusion.steps
         return ancestral(self.diffusion, predict_x0, noise, steps, noise=self.sampling_noise)
-
-    def full_sort_predict(self, interaction):
-        """Scores of all items, the padding in column 0.
-
-        Args:
-            interaction (Interaction): the batch.
-
-        Returns:
-            torch.Tensor: shape: [B, n_items].
-        """
-        return self.generate(self.guidance(interaction)) @ self.items().T
-
-    def predict(self, interaction):
-        """Scores of the given items.
-
-        Args:
-            interaction (Interaction): the batch.
-
-        Returns:
-            torch.Tensor: shape: [B].
-        """
-        x0 = self.generate(self.guidance(interaction))
-        return (x0 * F.embedding(interaction[self.ITEM_ID], self.items())).sum(dim=1)
