@@ -395,3 +395,13 @@ def test_a_chain_of_items_is_learnt(denoiser):
         model.calculate_loss(batch).backward()
         optimizer.step()
     assert before < 4 and hits() == 7
+
+
+@pytest.mark.parametrize("dataset, w", [("zhihu", 4), ("yoochoose", 2), ("kuairec", 2)])
+def test_a_published_run_has_none_of_what_is_not_in_the_paper(dataset, w):
+    config = Config("DreamRec", dataset)
+    for key, value in (PUBLISHED | {"guidance_weight": w, "denoiser": "linear"}).items():
+        assert config[key] == value, key
+    assert config["item_embeddings"] is config["pretrain"] is None
+    defaults = Config("DreamRec", "tiny")  # the control
+    assert all(defaults[key] != value for key, value in PUBLISHED.items())
