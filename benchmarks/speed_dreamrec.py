@@ -1,8 +1,9 @@
 """What do DreamRec's closed-form walk and training on all positions save, and DimeRec's cost?
 
 The plain walk is the same model with ``sampler: ancestral``: 500 levels, guided and unguided in one
-call of the network, steps embedded once. Making the closed form counts as scoring. Training is
-timed with data and optimiser, scoring without masking and metrics.
+call of the network, steps embedded once. Making the closed form counts as scoring; for generation
+alone it is shown apart. Training is timed with data and optimiser, scoring without masking and
+metrics.
 """
 
 import time

@@ -1,5 +1,6 @@
 """Where do a model's item embeddings begin? In a file, or in another model trained first."""
 
+import json
 from logging import getLogger
 from pathlib import Path
 
@@ -16,8 +17,7 @@ from recbole_diffusion.paths import properties_dir
 # but not what belongs to the training of one of them.
 SHARED_KINDS = ("General", "Evaluation", "Dataset")
 OWN = {
-    "max_train_seconds", "lr_scheduler", "adam_betas", "result_file", "crop_history",
-    "prepare_hint", "all_users",
+    "max_train_seconds", "lr_scheduler", "adam_betas", "result_file", "crop_history", "all_users",
 }  # fmt: skip
 
 
@@ -93,6 +93,8 @@ def train_first(config):
     shared |= set(read_yaml(properties_dir() / "overall.yaml"))
     settings = {key: config[key] for key in shared - OWN if config[key] is not None}
     settings["data_path"] = str(Path(config["data_path"]).parent)  # RecBole added the data's name
+    # Config reads texts as YAML, where a space, say, would be nothing: quoted, they stay.
+    settings = {k: json.dumps(v) if isinstance(v, str) else v for k, v in settings.items()}
     settings |= {"hidden_size": config["hidden_size"]} | own
     getLogger().info(f"training {config['pretrain']} first, for the items' embeddings")
     trainer, *_ = fit(Config(config["pretrain"], config["dataset"], None, settings), saved=True)

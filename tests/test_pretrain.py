@@ -46,7 +46,8 @@ def test_pretraining_trains_the_named_model_on_the_same_split_and_begins_with_it
     trainer = begun(pretrain="SASRec", pretrain_settings=FIRST)
     file, first = trained_first(shop)
     settings, own = json.loads(first["config"]), trainer.config
-    for key in ("eval_args", "MAX_ITEM_LIST_LENGTH", "valid_metric", "seed", "target_behavior"):
+    same = ("eval_args", "MAX_ITEM_LIST_LENGTH", "valid_metric", "seed", "target_behavior")
+    for key in (*same, "field_separator", "seq_separator"):
         assert settings[key] == own[key], key
     assert (settings["epochs"], own["epochs"], settings["train_batch_size"]) == (2, 1, 2048)
     table = first["state_dict"]["item_embedding.weight"]

@@ -40,7 +40,7 @@ from recbole_diffusion.model.checks import (
 )
 from recbole_diffusion.model.generated_item import GeneratedItemRecommender
 from recbole_diffusion.model.layers import AttentionInterests, Dropout, LastInterests
-from recbole_diffusion.model.positions import targets
+from recbole_diffusion.model.positions import at, targets
 from recbole_diffusion.model.sequential_recommender.dreamrec import NOISE_SCHEDULES
 
 GUIDANCE_TEMPERATURE = 0.1  # of the interests' loss where both of its sides are normalised
@@ -230,7 +230,8 @@ class DimeRec(GeneratedItemRecommender):
         else:
             n = item.shape[1]
             seen = torch.ones(n, n, dtype=torch.bool, device=item.device).tril()
-            g = self._extract(item, seen.expand(len(item), n, n))[row, position]  # [M, K, D]
+            everywhere = self._extract(item, seen.expand(len(item), n, n))  # [B, n, K, D]
+            g = at(everywhere, row, position)  # [M, K, D]
         negatives = self.draw_negatives(target)
         e_a, e_i = self.item_embedding(target), self.item_embedding(negatives)
         x0, others = normalise(e_a), normalise(e_i)
