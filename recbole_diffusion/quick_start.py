@@ -6,8 +6,10 @@ import sys
 from logging import getLogger
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple
 
 import torch
+from recbole.data.dataloader import AbstractDataLoader
 from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.register import metrics_dict
 from recbole.utils import ModelType, init_logger, init_seed
@@ -17,7 +19,7 @@ from recbole_diffusion.config import Config
 from recbole_diffusion.data.atomic import DataError
 from recbole_diffusion.data.dataloader import prepare_data
 from recbole_diffusion.pretrain import item_table
-from recbole_diffusion.trainer import newest_last
+from recbole_diffusion.trainer import TrainerHooks, newest_last
 
 EASE_ITEMS = 15_000  # EASE inverts a dense items x items matrix: 30,000 took 15 to 18 GB
 
@@ -52,7 +54,8 @@ def run_recbole_diffusion(
     """
     compat.apply()
     config = Config(model, dataset, config_file_list, config_dict)
-    trainer, test_data, split = fit(config, saved)
+    fitted = fit(config, saved)
+    trainer, test_data, split = fitted.trainer, fitted.test_data, fitted.split
     test_result = trainer.evaluate(
         test_data, load_best_model=saved, show_progress=config["show_progress"]
     )
@@ -60,7 +63,31 @@ def run_recbole_diffusion(
     barred = over_all_rows(config, split, (never or {}).get("barred", {}))
     if barred:
         never["barred_all_rows"] = barred
-    result = {
+    result = training_report(config, trainer) | {
+        "test_result": test_result,
+        "test_result_all_users": over_all_users(config, test_data._dataset, test_result),
+        "test_result_all_rows": over_all_rows(config, split, test_result),
+        "never_trained_items": never,
+        "split": split,
+        "eval_seconds": round(trainer.eval_seconds, 2),
+        "checkpoint": trainer.saved_model_file if saved else None,
+    }
+    if config["result_file"]:
+        write_json(config["result_file"], result)
+    return result
+
+
+def training_report(config, trainer):
+    """What is known of a run but its test.
+
+    Args:
+        config (Config): the run's configuration.
+        trainer (TrainerHooks): after `fit`.
+
+    Returns:
+        dict: plain values; seconds of wall time, memory in MiB.
+    """
+    return {
         "model": config["model"],
         "dataset": config["dataset"],
         "seed": config["seed"],
@@ -68,24 +95,33 @@ def run_recbole_diffusion(
         "epochs": trainer.epochs_done,
         "stopped_by": trainer.stopped_by,
         "best_valid_result": trainer.best_valid_result,
-        "test_result": test_result,
-        "test_result_all_users": over_all_users(config, test_data._dataset, test_result),
-        "test_result_all_rows": over_all_rows(config, split, test_result),
-        "never_trained_items": never,
         "truncation": getattr(trainer, "truncation_report", None),
-        "split": split,
         "build_seconds": round(trainer.build_seconds, 2),
         "train_seconds": round(trainer.train_seconds, 2),
         "valid_seconds": round(trainer.valid_seconds, 2),
-        "eval_seconds": round(trainer.eval_seconds, 2),
         "peak_memory_mb": round(_peak_memory_mb(config["device"]), 1),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
-        "checkpoint": trainer.saved_model_file if saved else None,
         "config": json.loads(checkpoint.config_text(config)),
     }
-    if config["result_file"]:
-        write_json(config["result_file"], result)
-    return result
+
+
+class Fitted(NamedTuple):
+    """A trained run.
+
+    Attributes:
+        trainer (TrainerHooks): with the trained model, ``model``, and ``saved_model_file``, the
+            best.
+        train_data (AbstractDataLoader): training rows.
+        valid_data (AbstractDataLoader): validation rows, None if there are none.
+        test_data (AbstractDataLoader): test rows.
+        split (dict): the split report.
+    """
+
+    trainer: TrainerHooks
+    train_data: AbstractDataLoader
+    valid_data: AbstractDataLoader
+    test_data: AbstractDataLoader
+    split: dict
 
 
 def fit(config, saved=True):
@@ -96,7 +132,7 @@ def fit(config, saved=True):
         saved (bool): write checkpoints.
 
     Returns:
-        tuple: the trainer, the test loader, and the split report (dict).
+        Fitted: the trainer, the loaders and the split report.
 
     Raises:
         ConfigError, DataError, CheckpointError, ValueError: as `run_recbole_diffusion` does.
@@ -126,7 +162,7 @@ def fit(config, saved=True):
     if resume_file:
         trainer.resume_checkpoint(resume_file)
     trainer.fit(train_data, valid_data, saved=saved, show_progress=config["show_progress"])
-    return trainer, test_data, split
+    return Fitted(trainer, train_data, valid_data, test_data, split)
 
 
 def read_data(config):

@@ -61,6 +61,10 @@ class TrainerHooks:
         build_seconds, train_seconds, valid_seconds, eval_seconds (float): wall time of building the
             model, of training, of validation, and of the last call of `evaluate`.
         never_trained (dict): the audit of the last evaluation, see `audit.NeverTrainedAudit`.
+        curve (list of list): epoch, seconds of training and validation so far, and validation
+            score, one a validation.
+        evaluation_seed (int): of the random generator that evaluations have for themselves.
+        observer: what else looks at the ranked rows, with ``collect`` as the audit has it; or None.
     """
 
     def __init__(self, config, model):
@@ -86,6 +90,9 @@ class TrainerHooks:
         self.seconds_before = 0.0  # of the budget, spent before a resume
         self.stopped_by = None
         self.never_trained = None
+        self.curve = []
+        self.evaluation_seed = config["seed"]
+        self.observer = None
         self.trained_items = None
         self.first_norm = None  # of the trained items' embeddings, before training
         self._warned = False
@@ -246,6 +253,8 @@ class TrainerHooks:
         score, result = super()._valid_epoch(valid_data, show_progress)
         self._valid_result = result
         self.valid_seconds += monotonic() - begin
+        seconds = round(self.train_seconds + self.valid_seconds, 3)
+        self.curve.append([self._epoch + 1, seconds, float(score)])
         for metric, value in result.items():
             self.tensorboard.add_scalar(f"Valid/{metric}", value, self._epoch)
         self._watch_embeddings()
@@ -343,6 +352,7 @@ class TrainerHooks:
             random=checkpoint.random_states(),
             loaders=[generator.get_state() for generator in self._generators()],
             seconds=[self.train_seconds, self.valid_seconds],
+            curve=self.curve,
             budget_seconds=self.seconds_before + monotonic() - self._begin,
             stopped_by=self.stopped_by,
         )
@@ -379,6 +389,7 @@ class TrainerHooks:
         self.best_valid_score = state["best_valid_score"]
         self.best_valid_result = state["best_valid_result"]
         self.train_seconds, self.valid_seconds = state["seconds"]
+        self.curve = state["curve"]
         self.seconds_before = state["budget_seconds"]
         seconds = self.config["max_train_seconds"]
         self._budget_spent = (
@@ -434,7 +445,7 @@ class TrainerHooks:
             return None
         self._audit = NeverTrainedAudit(self.config, self.trained_items)
         begin = monotonic()
-        with checkpoint.own_randomness(self.config["seed"]):
+        with checkpoint.own_randomness(self.evaluation_seed):
             result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         self.eval_seconds = monotonic() - begin
         self.never_trained = self._audit.report(self.eval_collector.data_struct, self.evaluator)
@@ -443,6 +454,8 @@ class TrainerHooks:
     def _full_sort_batch_eval(self, batched_data):
         rows, scores, positive_u, positive_i = super()._full_sort_batch_eval(batched_data)
         scores = self._audit.collect(scores, rows, positive_u, positive_i)
+        if self.observer is not None:
+            self.observer.collect(scores, rows, positive_u, positive_i)
         return rows, scores, positive_u, positive_i
 
 

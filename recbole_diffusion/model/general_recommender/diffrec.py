@@ -229,6 +229,11 @@ class DiffRec(GeneralRecommender):
         self.factors.forget()
         return super().train(mode)
 
+    @property
+    def denoiser_calls(self):
+        """Passes through the denoiser's hidden layers for a scored row: one a level (int)."""
+        return self.diffusion.steps
+
     @torch.no_grad()
     def walk_factored(self, u):
         """The walk without the items.

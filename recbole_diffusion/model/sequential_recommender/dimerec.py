@@ -270,6 +270,11 @@ class DimeRec(GeneratedItemRecommender):
         )
 
     # ---------------------------------------------------------------- scoring
+    @property
+    def denoiser_calls(self):
+        """Passes through the denoiser for a scored row: one a level visited (int)."""
+        return len(self.levels) - 1
+
     @torch.no_grad()
     def generate(self, g):
         """The next item's embedding, by a walk from a random point of the sphere.

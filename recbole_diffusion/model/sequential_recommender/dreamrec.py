@@ -309,6 +309,14 @@ class DreamRec(GeneratedItemRecommender):
         walk = compose(self.diffusion, prediction, self.diffusion.steps)
         return type(walk)(*(part.float() for part in walk))
 
+    @property
+    def denoiser_calls(self):
+        """Passes through the denoiser for a scored row (int).
+
+        Two a level, with the history and without; none in closed form.
+        """
+        return 0 if self.sampler == "exact" else 2 * (len(self.levels) - 1)
+
     @torch.no_grad()
     def generate(self, h):
         """The next item's embedding.

@@ -446,6 +446,11 @@ class ICDDT(SequentialRecommender):
         x = torch.randn_like(conditions.history[:, 0])  # [B, D]
         return ancestral(self.diffusion, lambda x_t, t: self.forward(x_t, t, conditions), x, steps)
 
+    @property
+    def denoiser_calls(self):
+        """Passes through the denoiser for a scored row: one a reverse step (int)."""
+        return int(self.walk_steps)
+
     def predict(self, interaction):
         """Scores of the given items.
 

@@ -1,0 +1,1 @@
+"""Many models and seeds under one protocol: what is run, what is kept, what is reported."""

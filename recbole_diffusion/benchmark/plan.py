@@ -1,0 +1,293 @@
+"""What is to be run? Models with their settings, seeds and trials, and in which order."""
+
+import difflib
+import hashlib
+import json
+import re
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from recbole_diffusion import registry
+from recbole_diffusion.config import ConfigError, parse_value, read_yaml
+from recbole_diffusion.paths import properties_dir
+from recbole_diffusion.space import read_space, sample
+
+FIRST_SEED = 2020
+# What a file may hold beside the keys of properties/benchmark.yaml.
+OPTIONS = {"models", "dataset", "config_files", "external"}
+OF_A_MODEL = {"model", "config_files", "settings", "space"}
+# Set by the benchmark for every run.
+OWN = {"seed", "checkpoint_dir", "resume", "result_file", "show_progress", "model", "dataset"}
+
+
+class Entry(NamedTuple):
+    """A row of the table to be.
+
+    Attributes:
+        label (str): the row's name.
+        model (str): the model as people type it.
+        settings (dict): of this model, over those of all.
+        space (str): file of its search space; None is ``properties/tune/<Model>.yaml``.
+        ablates (str): label of the row that it is a variant of, or None.
+        change (str): what the variant changes, or None.
+    """
+
+    label: str
+    model: str
+    settings: dict
+    space: str = None
+    ablates: str = None
+    change: str = None
+
+
+class Run(NamedTuple):
+    """One training.
+
+    Attributes:
+        entry (Entry): what is trained.
+        phase (str): ``trial`` or ``seed``.
+        number (int): from 0, which of the entry's trials or seeds it is.
+        seed (int): the run's seed.
+    """
+
+    entry: Entry
+    phase: str
+    number: int
+    seed: int
+
+
+class Plan(NamedTuple):
+    """A whole benchmark.
+
+    Attributes:
+        dataset (str): the data set.
+        entries (list of Entry): rows, in the order given; ablations follow what they ablate.
+        seeds (list of int): seeds of every row.
+        tune (int): trials of every row that is no ablation.
+        sampling_seeds (int): test evaluations of a model that draws when scoring.
+        jobs, threads (int): runs at a time, and threads of each.
+        settings (dict): of every run.
+        external (dict): label to the file of another program's lists.
+    """
+
+    dataset: str
+    entries: list
+    seeds: list
+    tune: int
+    sampling_seeds: int
+    jobs: int
+    threads: int
+    settings: dict
+    external: dict
+
+    def record(self):
+        """dict: plain values, as the journal has them."""
+        entries = {}
+        for label, *parts in self.entries:
+            named = zip(Entry._fields[1:], parts)
+            entries[label] = {key: value for key, value in named if value is not None}
+        return self._asdict() | {
+            "entries": None,
+            "models": entries,
+            "metric": str(self.settings["valid_metric"]).lower(),
+            "max_train_seconds": self.settings["max_train_seconds"],
+        }
+
+    def runs(self):
+        """All trainings in order: every row's trials and first seed, then every second seed, ...
+
+        Trials have a seed that no row has.
+
+        Returns:
+            list of Run: the trainings.
+        """
+        runs = []
+        for number, seed in enumerate(self.seeds):
+            for entry in self.entries:
+                if number == 0 and not entry.ablates:
+                    before = min(self.seeds) - 1
+                    runs += [Run(entry, "trial", trial, before) for trial in range(self.tune)]
+                runs.append(Run(entry, "seed", number, seed))
+        return runs
+
+    def sampled(self, entry, number):
+        """What a trial changes: nothing in the first, random values of the search space in others.
+
+        Args:
+            entry (Entry): the row.
+            number (int): which trial.
+
+        Returns:
+            dict: settings.
+        """
+        space = space_of(entry)
+        if number == 0 or not space:
+            return {}
+        generator = np.random.default_rng([number, zlib.crc32(entry.label.encode())])
+        return sample(space, generator)
+
+
+def space_of(entry):
+    """The search space of a row.
+
+    Args:
+        entry (Entry): the row.
+
+    Returns:
+        dict: setting to `space.Domain`.
+
+    Raises:
+        ConfigError: if there is no file for its model.
+    """
+    name = registry.resolve(entry.model)[0]
+    return read_space(entry.space or properties_dir() / "tune" / f"{name}.yaml")
+
+
+def run_id(run, dataset, settings, sampling_seeds):
+    """Names a training by all that its result depends on.
+
+    Args:
+        run (Run): the training.
+        dataset (str): the data set.
+        settings (dict): all settings of the run.
+        sampling_seeds (int): test evaluations.
+
+    Returns:
+        str: label and ten hexadecimal characters.
+    """
+    parts = [run.entry.label, run.entry.model, dataset, run.phase, run.number, run.seed, settings]
+    if run.phase == "seed":
+        parts.append(sampling_seeds)
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
+    plain = re.sub(r"[^\w.-]+", "-", run.entry.label).strip("-")[:40]
+    return f"{plain}-{run.phase}{run.number}-{digest}"
+
+
+def make_plan(options, file=None):
+    """Makes a plan of a file and what is given over it.
+
+    Args:
+        options (dict): keys of ``properties/benchmark.yaml``, ``models`` (a list of names, or label
+            to ``model``, ``config_files``, ``settings`` and ``space``), ``dataset``,
+            ``config_files`` (YAML files of settings of every run), ``external`` (name to file), and
+            any other key as a setting of every run; texts are read as YAML.
+        file (str or Path): YAML with the same keys.
+
+    Returns:
+        Plan: what is to be run.
+
+    Raises:
+        ConfigError: on a key or value that has no meaning, with the nearest that has.
+        ValueError: on an unknown model.
+    """
+    defaults = read_yaml(properties_dir() / "benchmark.yaml")
+    known = set(defaults) | OPTIONS
+    given = read_yaml(file) if file else {}
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise ConfigError(
+                f"{file}: a benchmark has no '{key}'{hint} Settings go to `settings:`"
+            )
+    options = {k: parse_value(v) if isinstance(v, str) else v for k, v in options.items()}
+    settings = dict(defaults.pop("settings"))
+    settings |= _files(given.get("config_files")) | (given.get("settings") or {})
+    settings |= _files(options.get("config_files"))
+    settings |= {key: value for key, value in options.items() if key not in known}
+    values = defaults | given | {key: value for key, value in options.items() if key in known}
+    settings["max_train_seconds"] = values["max_train_seconds"]
+    own = OWN & set(settings)
+    if own:
+        raise ConfigError(f"{sorted(own)[0]} is set by the benchmark itself")
+    if not values.get("dataset"):
+        raise ConfigError("no dataset given: set --dataset=... or `dataset:` in the file")
+    external = values.get("external") or {}
+    if not isinstance(external, dict):
+        raise ConfigError(f"external is {external!r}, not a mapping of names to files")
+    entries = _entries(values.get("models"))
+    if values["ablate"]:
+        entries = _with_ablations(entries)
+    labels = [entry.label for entry in entries] + list(external)
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise ConfigError(f"two rows are called '{twice[0]}'")
+    for key, least in (("tune", 0), ("sampling_seeds", 1), ("jobs", 1), ("threads", 1)):
+        if type(values[key]) is not int or values[key] < least:
+            raise ConfigError(f"{key} is {values[key]!r}, not a whole number of at least {least}")
+    plan = Plan(
+        dataset=str(values["dataset"]),
+        entries=entries,
+        seeds=_seeds(values["seeds"]),
+        settings=settings,
+        external={str(name): str(path) for name, path in external.items()},
+        **{key: values[key] for key in ("tune", "sampling_seeds", "jobs", "threads")},
+    )
+    if plan.tune:
+        for entry in entries:
+            if not entry.ablates:
+                space_of(entry)  # refuses now what would be refused after hours
+    return plan
+
+
+def _files(files):
+    """Settings of some YAML files; a text is several parted by spaces."""
+    settings = {}
+    for file in files.split() if isinstance(files, str) else files or []:
+        settings |= read_yaml(file)
+    return settings
+
+
+def _seeds(seeds):
+    if type(seeds) is int and seeds > 0:
+        return list(range(FIRST_SEED, FIRST_SEED + seeds))
+    if isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds):
+        if len(set(seeds)) == len(seeds):
+            return seeds
+    raise ConfigError(f"seeds is {seeds!r}, neither a number above 0 nor a list of different ones")
+
+
+def _entries(models):
+    """Rows of what a user wrote under ``models``."""
+    if isinstance(models, str):
+        models = [name.strip() for name in models.split(",") if name.strip()]
+    if isinstance(models, list):
+        models = {str(name): {} for name in models}
+    if not isinstance(models, dict) or not models:
+        raise ConfigError("no models given: set --models=A,B or `models:` in the file")
+    entries = []
+    for label, parts in models.items():
+        parts = parts or {}
+        unknown = set(parts) - OF_A_MODEL if isinstance(parts, dict) else {str(parts)}
+        if unknown:
+            raise ConfigError(
+                f"model {label} has '{sorted(unknown)[0]}', which is none of {sorted(OF_A_MODEL)}"
+            )
+        name = str(parts.get("model", label))
+        registry.resolve(name)
+        settings = _files(parts.get("config_files")) | (parts.get("settings") or {})
+        own = (OWN | {"max_train_seconds"}) & set(settings)
+        if own:
+            raise ConfigError(f"model {label}: {sorted(own)[0]} is the same for all rows")
+        space = parts.get("space")
+        entries.append(Entry(str(label), name, settings, space and str(Path(space))))
+    return entries
+
+
+def _with_ablations(entries):
+    """The rows, each followed by its variants in ``properties/ablations.yaml``."""
+    ablations = read_yaml(properties_dir() / "ablations.yaml")
+    result = []
+    for entry in entries:
+        result.append(entry)
+        name, model_class = registry.resolve(entry.model)
+        if not registry.is_shipped(model_class):
+            continue  # RecBole's model of the same name
+        for change, settings in ablations.get(name, {}).items():
+            label = f"{entry.label} ({change})"
+            changed = entry.settings | settings
+            result.append(Entry(label, entry.model, changed, None, entry.label, change))
+    return result

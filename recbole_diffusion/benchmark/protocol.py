@@ -1,0 +1,132 @@
+"""Under which protocol is a model measured, and can another share its table?"""
+
+import hashlib
+
+import numpy as np
+from recbole.utils import ModelType
+
+from recbole_diffusion.data.checks import POSITION
+
+# In words, why two models cannot stand in one table.
+SHARED = {
+    "unit": "its metrics are means over {0}, those of the table over {1}",
+    "held_out_hash": "its held-out test rows (hash {0}) are not those of the table ({1})",
+    "valid_hash": "its validation rows (hash {0}) are not those of the table ({1})",
+    "mask_history": "its mask_history is {0}, that of the table {1}",
+    "candidates": "its candidates are {0}, those of the table {1}",
+    "train_rows": "its train_rows is {0}, that of the table {1}",
+    "train_behaviors": "its train_behaviors is {0}, that of the table {1}",
+    "topk": "its topk is {0}, that of the table {1}",
+    "metrics": "its metrics are {0}, those of the table {1}",
+    "valid_metric": "it is selected by {0}, the table by {1}",
+}
+
+
+def describe(config, train_set, valid_set, test_set):
+    """What a model is measured on.
+
+    Args:
+        config (Config): the run's configuration.
+        train_set, valid_set, test_set (Dataset): the built data; validation may be None, which is
+            refused.
+
+    Returns:
+        dict: plain values. ``unit`` says what the metrics are means over: ``users`` where every
+        user is ranked once, else ``rows``. ``seen_before`` is the share of the test targets that
+        the user had before. The hashes are `held_out_hash`'s.
+
+    Raises:
+        ValueError: if there are no validation rows, or the ranking is not over all items.
+    """
+    if valid_set is None:
+        raise ValueError(f"{config['dataset']} has no validation rows to select a model on")
+    modes = set(config["eval_args"]["mode"].values())
+    if modes != {"full"}:
+        raise ValueError(f"a benchmark ranks all items; eval_args mode is {modes}")
+    one_by_one = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    users = test_set.inter_feat[test_set.uid_field].unique()
+    mask = config["mask_history"]
+    split = getattr(train_set, "split_report", {})
+    return {
+        "dataset": config["dataset"],
+        "held_out_hash": held_out_hash(test_set),
+        "valid_hash": held_out_hash(valid_set),
+        "unit": "rows" if one_by_one and len(users) < len(test_set) else "users",
+        "test_rows": len(test_set) if one_by_one else len(users),
+        "test_targets": len(test_set),
+        "valid_rows": len(valid_set),
+        "users": test_set.user_num - 1,
+        "items": test_set.item_num - 1,
+        "train_rows": config["train_rows"],
+        "train_behaviors": config["train_behaviors"],
+        "n_train_rows": len(train_set),
+        "mask_history": (not one_by_one) if mask is None else mask,
+        "candidates": config["candidates"],
+        "seen_before": seen_before(train_set, valid_set, test_set),
+        "rows_without_history": split.get("test_rows_without_history", 0),
+        "behaviors": None if config["BEHAVIOR_FIELD"] is None else config["target_behavior"],
+        "eval_args": {key: config["eval_args"][key] for key in ("split", "order", "mode")},
+        "topk": list(config["topk"]),
+        "metrics": [name.lower() for name in config["metrics"]],
+        "valid_metric": config["valid_metric"].lower(),
+    }
+
+
+def held_out_hash(dataset):
+    """Sixteen hexadecimal characters that stand for the held-out interactions.
+
+    Args:
+        dataset (Dataset): built test or validation data.
+
+    Returns:
+        str: beginning of the SHA-256 of the sorted lines ``user<TAB>item``, tokens in UTF-8.
+    """
+    fields = (dataset.uid_field, dataset.iid_field)
+    columns = [dataset.field2id_token[field][dataset.inter_feat[field].numpy()] for field in fields]
+    lines = sorted(f"{user}\t{item}\n" for user, item in zip(*columns))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+
+def seen_before(train_set, valid_set, test_set):
+    """Share of the test targets that the user had before.
+
+    Args:
+        train_set, valid_set, test_set (Dataset): the built data.
+
+    Returns:
+        float: in 0..1.
+    """
+
+    def pairs(users, items):
+        return users.numpy().astype(np.int64) * test_set.item_num + items.numpy()
+
+    fields = (test_set.uid_field, test_set.iid_field)
+    target = pairs(*(test_set.inter_feat[field] for field in fields))
+    if getattr(test_set, "in_order", False):
+        past = pairs(*(test_set.store[field] for field in fields))
+        user = test_set.store[test_set.uid_field].numpy()
+        position = np.arange(len(past)) - test_set.start.numpy()[user]
+        pair, first = np.unique(past, return_index=True)  # stored in order: the first is earliest
+        place = np.searchsorted(pair, target).clip(max=len(pair) - 1)
+        known = pair[place] == target
+        earlier = position[first[place]] < test_set.inter_feat[POSITION].numpy()
+        return float((known & earlier).mean())
+    parts = (train_set, valid_set)
+    past = [pairs(*(part.inter_feat[field] for field in fields)) for part in parts]
+    return float(np.isin(target, np.concatenate(past)).mean())
+
+
+def refusal(protocol, table):
+    """Why a model cannot stand in a table.
+
+    Args:
+        protocol (dict): the model's, of `describe`.
+        table (dict): the table's.
+
+    Returns:
+        str: the first reason, None if there is none.
+    """
+    for key, words in SHARED.items():
+        if protocol[key] != table[key]:
+            return words.format(protocol[key], table[key])
+    return None

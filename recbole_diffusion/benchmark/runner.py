@@ -1,0 +1,323 @@
+"""Runs a plan: each training in a process of its own, its outcome in the journal."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from recbole_diffusion import __version__
+from recbole_diffusion.benchmark.journal import Journal, read_journal
+from recbole_diffusion.benchmark.plan import run_id
+from recbole_diffusion.benchmark.protocol import SHARED, refusal
+
+WAIT = 0.1  # seconds between looks at the running processes
+
+
+class Runner:
+    """One sitting of a benchmark.
+
+    Args:
+        plan (Plan): what is to be run.
+        output (str or Path): the benchmark's folder; what its journal has is not run again.
+        command (str): how this benchmark is started, for its reports.
+        retry (bool): run again what failed.
+        say (callable): takes a line of progress.
+    """
+
+    def __init__(self, plan, output, command="", retry=False, say=print):
+        self.plan, self.output, self.say = plan, Path(output), say
+        self.command, self.retry = command, retry
+        self.done = {}  # id -> record
+        self.reasons = {}  # label -> why it is not run
+        self.protocol = None
+        self.running = []
+
+    def run(self):
+        """Runs what is left.
+
+        Raises:
+            ValueError: if no model can be run, if the folder holds a benchmark of other data or
+                another protocol, or if another process is at it.
+            KeyboardInterrupt: as it comes, after the running trainings were stopped.
+        """
+        with Journal(self.output / "journal.jsonl") as journal:
+            self.journal = journal
+            self._read()
+            self._agree()
+            left = [run for run in self.plan.runs() if self._to_do(run)]
+            self.count, self.begin, self.began_with = len(left), time.monotonic(), len(self.done)
+            try:
+                while left or self.running:
+                    self._start(left)
+                    self._collect(left)
+                    time.sleep(WAIT)
+            finally:
+                for process, *_ in self.running:
+                    process.stdin.close()
+                    process.kill()
+                    process.wait()
+
+    # ---------------------------------------------------------------- what is known
+    def _read(self):
+        """Takes in what the journal has, and writes the plan if it is another one."""
+        plan = self.plan.record() | {"version": __version__, "command": self.command}
+        records = read_journal(self.journal.path)
+        plans = [record["plan"] for record in records if record["kind"] == "plan"]
+        if plans and plans[-1]["dataset"] != plan["dataset"]:
+            raise ValueError(
+                f"{self.output} holds a benchmark on {plans[-1]['dataset']}, not on "
+                f"{plan['dataset']}: give another --output"
+            )
+        for record in records:
+            if record["kind"] == "run":
+                self.done[record["id"]] = record
+            elif record["kind"] == "protocol":
+                self.protocol = record["protocol"]
+        if not plans or plans[-1] != json.loads(json.dumps(plan)):
+            self.journal.append({"kind": "plan", "plan": plan})
+
+    def _agree(self):
+        """Finds out which models can share one protocol; the first that runs sets it.
+
+        Raises:
+            ValueError: if none can be run, or if the table's protocol was another one.
+        """
+        entries = {
+            entry.label: {
+                "model": entry.model,
+                "dataset": self.plan.dataset,
+                "settings": self.plan.settings | entry.settings,
+            }
+            for entry in self.plan.entries
+        }
+        self.say(f"reading {self.plan.dataset} as each of {len(entries)} rows would")
+        job = {"kind": "describe", "entries": entries}
+        process = self._process("describe", job)
+        try:
+            process.wait()
+        finally:
+            process.stdin.close()
+            process.kill()
+        found = self._outcome("describe", process)
+        if "error" in found:
+            raise ValueError(found["error"])
+        reasons = {label: one["error"] for label, one in found.items() if "error" in one}
+        protocols = {label: one["protocol"] for label, one in found.items() if "protocol" in one}
+        if not protocols:
+            raise ValueError("no model can be run: " + next(iter(reasons.values())))
+        table = self.protocol
+        if table is None:
+            table = self.protocol = next(iter(protocols.values()))
+            self.journal.append({"kind": "protocol", "protocol": table})
+        shared = {label: refusal(one, table) for label, one in protocols.items()}
+        reasons |= {label: reason for label, reason in shared.items() if reason}
+        if len(reasons) == len(found):
+            raise ValueError(
+                f"no model can be added to the table in {self.output}: "
+                f"{next(iter(reasons.values()))}"
+            )
+        for entry in self.plan.entries:
+            if entry.ablates in reasons:
+                reasons.setdefault(entry.label, f"{entry.ablates} is not in the table")
+        for label, reason in reasons.items():
+            self.say(f"{label} is not run: {reason}")
+            self.journal.append({"kind": "refused", "label": label, "reason": reason})
+        self.reasons = reasons
+        same = ", ".join(f"{key} {table[key]}" for key in SHARED)
+        self.say(f"one protocol: {same}, {table['seen_before']:.1%} of the targets seen before")
+
+    def _settings(self, run):
+        """Settings of a run, None while its trials are not all done."""
+        base = run.entry.ablates or run.entry.label
+        settings = self.plan.settings | run.entry.settings
+        if run.phase == "trial":
+            return settings | self.plan.sampled(run.entry, run.number) | {"seed": run.seed}
+        if self.plan.tune:
+            best = self._best_trial(base)
+            if best is None:
+                return None
+            # What an ablation changes stays changed.
+            own = run.entry.settings if run.entry.ablates else {}
+            settings = settings | best | {key: own[key] for key in own.keys() & best.keys()}
+        return settings | {"seed": run.seed}
+
+    def _best_trial(self, label):
+        """What the best trial of a row changed; None while one is missing.
+
+        Raises:
+            LookupError: if all of them failed.
+        """
+        entry = next(entry for entry in self.plan.entries if entry.label == label)
+        trials = [run for run in self.plan.runs() if run.entry is entry and run.phase == "trial"]
+        scored = []
+        for run in trials:
+            record = self.done.get(self._id(run, self._settings(run)))
+            if record is None:
+                return None
+            if record["status"] == "done":
+                metric = self.plan.record()["metric"]
+                scored.append((record["result"]["best_valid_result"][metric], -run.number))
+        if not scored:
+            raise LookupError(label)
+        return self.plan.sampled(entry, -max(scored)[1])
+
+    def _id(self, run, settings):
+        return run_id(run, self.plan.dataset, settings, self.plan.sampling_seeds)
+
+    def _to_do(self, run):
+        if run.entry.label in self.reasons:
+            return False
+        settings = self._settings_or_failure(run)
+        if settings is None:
+            return True
+        record = self.done.get(self._id(run, settings))
+        return record is None or (self.retry and record["status"] == "failed")
+
+    def _settings_or_failure(self, run):
+        try:
+            return self._settings(run)
+        except LookupError:
+            return self.plan.settings | run.entry.settings | {"seed": run.seed}
+
+    # ---------------------------------------------------------------- processes
+    def _start(self, left):
+        """Starts what can be started, in order."""
+        while len(self.running) < self.plan.jobs:
+            for run in left:
+                settings = self._settings_or_failure(run)
+                if settings is not None:
+                    break
+            else:
+                return
+            left.remove(run)
+            name = self._id(run, settings)
+            if run.phase == "seed" and self.plan.tune and self._all_trials_failed(run):
+                self._record(run, name, settings, 0.0, {"error": "all its trials failed"}, left)
+                continue
+            job = {
+                "kind": run.phase,
+                "model": run.entry.model,
+                "dataset": self.plan.dataset,
+                "settings": settings
+                | {
+                    "checkpoint_dir": str(self.output / "checkpoints" / name),
+                    "resume": True,  # of a run that was killed, else it begins anew
+                    "show_progress": False,
+                },
+                "held_out_hash": self.protocol["held_out_hash"],
+                "sampling_seeds": self.plan.sampling_seeds,
+                "users_file": str(self.output / "users" / f"{name}.parquet"),
+                "steps": run.number == 0,
+            }
+            self.running.append((self._process(name, job), run, name, settings, time.monotonic()))
+
+    def _all_trials_failed(self, run):
+        try:
+            self._best_trial(run.entry.ablates or run.entry.label)
+        except LookupError:
+            return True
+        return False
+
+    def _process(self, name, job):
+        folder = self.output / "work"
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"{name}.{kind}.json" for kind in ("job", "result")]
+        files[0].write_text(json.dumps(job), encoding="utf-8")
+        files[1].unlink(missing_ok=True)
+        threads = {f"{lib}_NUM_THREADS": str(self.plan.threads) for lib in ("OMP", "MKL")}
+        with open(folder / f"{name}.log", "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "recbole_diffusion.benchmark.worker", *map(str, files)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | threads,
+                start_new_session=True,  # Ctrl-C reaches this process alone, which ends the others
+            )
+
+    def _outcome(self, name, process):
+        """What a process wrote down, or in a line how it ended without."""
+        job, result = (self.output / "work" / f"{name}.{kind}.json" for kind in ("job", "result"))
+        log = self.output / "work" / f"{name}.log"
+        if not result.is_file():
+            code = process.returncode
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            memory = " (out of memory?)" if code == -9 else ""
+            return {"error": f"the process {how}{memory}; see {log}"}
+        outcome = json.loads(result.read_text(encoding="utf-8"))
+        result.unlink()
+        job.unlink()
+        if "error" not in outcome:
+            log.unlink()
+        return outcome
+
+    def _collect(self, left):
+        """Records what has ended."""
+        for ended in [one for one in self.running if one[0].poll() is not None]:
+            self.running.remove(ended)
+            process, run, name, settings, begin = ended
+            process.stdin.close()
+            seconds = time.monotonic() - begin
+            self._record(run, name, settings, seconds, self._outcome(name, process), left)
+
+    def _record(self, run, name, settings, seconds, outcome, left):
+        shown = {
+            key: value
+            for key, value in settings.items()
+            if key not in self.plan.settings or self.plan.settings[key] != value
+        }
+        record = {
+            "kind": "run",
+            "id": name,
+            "label": run.entry.label,
+            "phase": run.phase,
+            "number": run.number,
+            "seed": run.seed,
+            "settings": shown,
+            "wall_seconds": round(seconds, 2),
+        }
+        if "error" in outcome:
+            record |= {"status": "failed", "error": outcome["error"]}
+        else:
+            if run.phase == "seed":
+                outcome["users_file"] = f"users/{name}.parquet"
+            record |= {"status": "done", "result": outcome}
+        self.journal.append(record)
+        self.done[name] = record
+        self._progress(record, left)
+
+    def _progress(self, record, left):
+        of = self.count
+        at = of - len(left) - len(self.running)
+        metric = self.plan.record()["metric"]
+        if record["status"] == "failed":
+            what = f"failed: {record['error']}"
+        else:
+            what = f"validation {metric} {record['result']['best_valid_result'][metric]:.4f}"
+        self.say(
+            f"[{at}/{of}] {record['label']} {record['phase']} {record['number']}: {what}, "
+            f"{record['wall_seconds']:.0f} s; about {duration(self._left(left))} left"
+        )
+
+    def _left(self, left):
+        """Seconds that what is left may take: runs cost what those of their row did."""
+        walls = {}
+        for record in self.done.values():
+            walls.setdefault(record["label"], []).append(record["wall_seconds"])
+        known = {label: sum(w) / len(w) for label, w in walls.items()}
+        usual = self.plan.settings["max_train_seconds"] or sum(known.values()) / len(known)
+        total = sum(known.get(run.entry.label, usual) for run in left)
+        for _, run, _, _, begin in self.running:
+            gone = time.monotonic() - begin
+            total += max(known.get(run.entry.label, usual) - gone, 0)
+        return total / self.plan.jobs
+
+
+def duration(seconds):
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

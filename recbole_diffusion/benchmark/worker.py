@@ -1,0 +1,249 @@
+"""One piece of a benchmark in a process of its own: reads a job, writes what came out.
+
+``python -m recbole_diffusion.benchmark.worker JOB.json RESULT.json``. It ends when its standard
+input does, that is with the process that started it.
+"""
+
+import json
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recbole_diffusion import compat
+from recbole_diffusion.benchmark import rows
+from recbole_diffusion.benchmark.protocol import describe
+from recbole_diffusion.config import Config
+from recbole_diffusion.quick_start import (
+    fit,
+    over_all_rows,
+    read_data,
+    training_report,
+    write_json,
+)
+
+SEEDS_APART = 10_000  # of two samplings, so that no two models of a benchmark share their noise
+WALKS = (1, 2, 4, 8, 16)  # reverse steps of models that walk the lowest levels only
+
+
+def main(job_file, result_file):
+    """Does one job; what it raises is written down too.
+
+    Args:
+        job_file (str): JSON with ``kind`` (``describe``, ``trial`` or ``seed``) and what that
+            needs.
+        result_file (str): where the result goes: a dictionary, with ``error`` if it failed.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    job = json.loads(Path(job_file).read_text(encoding="utf-8"))
+    compat.apply()
+    try:
+        result = describe_all(job["entries"]) if job["kind"] == "describe" else run(job)
+    except Exception as error:
+        traceback.print_exc()
+        result = {"error": one_line(error)}
+    write_json(result_file, result)
+
+
+def _end_with_parent():
+    while sys.stdin.buffer.read(1):
+        pass
+    os._exit(1)
+
+
+def one_line(error):
+    """An exception in one line; its name where that says more than the message."""
+    text = " ".join(str(error).split())
+    expected = isinstance(error, (ValueError, FileNotFoundError, ImportError))
+    return text if expected and text else f"{type(error).__name__}: {text}"
+
+
+def config_of(model, dataset, settings):
+    """The configuration of a job.
+
+    Args:
+        model (str): as people type it.
+        dataset (str): the data set's name.
+        settings (dict): plain values.
+
+    Returns:
+        Config: its configuration.
+    """
+    # Config reads texts as YAML, where a space, say, would be nothing: quoted, they stay.
+    quoted = {k: json.dumps(v) if isinstance(v, str) else v for k, v in settings.items()}
+    return Config(model, dataset, None, quoted)
+
+
+def describe_all(entries):
+    """Reads the data of every entry and says under which protocol it would be measured.
+
+    Args:
+        entries (dict): label to ``model``, ``dataset`` and ``settings``.
+
+    Returns:
+        dict: label to ``protocol``, or to ``error`` in a line.
+    """
+    result = {}
+    for label, entry in entries.items():
+        try:
+            config = config_of(entry["model"], entry["dataset"], entry["settings"])
+            _, (train, valid, test) = read_data(config)
+            valid_set = None if valid is None else valid._dataset
+            found = {"protocol": describe(config, train._dataset, valid_set, test._dataset)}
+        except Exception as error:
+            if not isinstance(error, ValueError):
+                traceback.print_exc()
+            found = {"error": one_line(error)}
+        result[label] = found
+        print(label, found, flush=True)
+    return result
+
+
+def run(job):
+    """Trains one model, selected on validation; with ``kind: seed`` it is tested too.
+
+    Args:
+        job (dict): ``kind``, ``model``, ``dataset``, ``settings``, and for a seed
+            ``held_out_hash``, ``sampling_seeds``, ``users_file`` and ``steps`` (whether quality
+            against reverse steps is measured).
+
+    Returns:
+        dict: what leaderboards and reports show of a run.
+
+    Raises:
+        ValueError: if the held-out rows are not those of the table.
+    """
+    config = config_of(job["model"], job["dataset"], job["settings"])
+    fitted = fit(config)
+    trainer = fitted.trainer
+    result = training_report(config, trainer) | {
+        "curve": trainer.curve,
+        "checkpoint": trainer.saved_model_file,
+    }
+    if job["kind"] == "seed":
+        result |= test(job, config, fitted)
+        result["steps"] = quality_by_steps(config, fitted) if job["steps"] else None
+    else:
+        result["checkpoint"] = None
+        Path(trainer.saved_model_file).unlink(missing_ok=True)
+    Path(trainer.last_file).unlink(missing_ok=True)
+    return result
+
+
+def test(job, config, fitted):
+    """Tests the selected model, as often as there are sampling seeds if it draws when scoring.
+
+    Args:
+        job (dict): as in `run`.
+        config (Config): the run's configuration.
+        fitted (Fitted): the trained run.
+
+    Returns:
+        dict: ``test`` (means over samplings), ``samplings``, ``samples``, ``agreement``,
+        ``beyond``, ``never_trained``, ``all_rows``, cost of scoring, and ``users_file``. Of what
+        is not a mean over samplings, that of the first.
+
+    Raises:
+        ValueError: if the held-out rows are not those of the table.
+    """
+    trainer, test_set = fitted.trainer, fitted.test_data._dataset
+    valid_set = None if fitted.valid_data is None else fitted.valid_data._dataset
+    found = describe(config, trainer.dataset, valid_set, test_set)["held_out_hash"]
+    if found != job["held_out_hash"]:
+        raise ValueError(
+            f"the held-out rows (hash {found}) are no longer those of the table "
+            f"({job['held_out_hash']}): the data have changed"
+        )
+    samplings, tables, lists, first = [], [], [], {}
+    for i in range(job["sampling_seeds"]):
+        trainer.evaluation_seed = config["seed"] + i * SEEDS_APART
+        trainer.observer = rows.RankedRows(config)
+        result = trainer.evaluate(fitted.test_data, load_best_model=i == 0)
+        table, ranked = trainer.observer.finish(test_set)
+        if i == 0:
+            seconds = trainer.eval_seconds - trainer.observer.seconds
+            first = {"never_trained": trainer.never_trained}
+        elif i == 1 and np.array_equal(ranked, lists[0]):
+            lists.append(ranked)
+            break  # it does not draw
+        samplings.append(result)
+        tables.append(table)
+        lists.append(ranked)
+    trainer.observer, trainer.evaluation_seed = None, config["seed"]
+    metrics = [name for name in tables[0] if name not in ("user", "row")]
+    mean = tables[0][["user", "row"]].copy()
+    for name in metrics:
+        mean[name] = np.mean([table[name] for table in tables], axis=0).round(6)
+    Path(job["users_file"]).parent.mkdir(parents=True, exist_ok=True)
+    mean.to_parquet(job["users_file"], index=False, compression="zstd")
+    means = {name: float(np.mean([s[name] for s in samplings])) for name in samplings[0]}
+    return first | {
+        "test": means,
+        "samplings": samplings,
+        "samples": len(samplings) > 1,
+        "agreement": rows.agreement(lists[0], lists[1]) if len(lists) > 1 else None,
+        "beyond": rows.beyond_accuracy(config, lists[0], trainer.dataset),
+        "all_rows": over_all_rows(config, fitted.split, means),
+        "eval_seconds": round(seconds, 3),
+        "ms_per_user": 1000 * seconds / len(mean),
+        "denoiser_calls": denoiser_calls(trainer.model),
+    }
+
+
+def denoiser_calls(model):
+    """Passes through the denoiser for a scored row, None where there is no denoiser.
+
+    Args:
+        model (torch.nn.Module): ours say it themselves; RecBole's DiffRec and LDiffRec walk all
+            their ``steps``.
+
+    Returns:
+        int: 0 in closed form.
+    """
+    calls = getattr(model, "denoiser_calls", None)
+    if calls is None and hasattr(model, "p_sample"):
+        calls = model.steps
+    return calls
+
+
+def quality_by_steps(config, fitted):
+    """Validation metrics against the number of reverse steps.
+
+    Args:
+        config (Config): the run's configuration.
+        fitted (Fitted): the trained run, with its best model.
+
+    Returns:
+        dict: ``name``, ``x``, ``values`` (a dict of metrics each) and ``own``; None for a model
+        that does not choose how many steps it walks.
+    """
+    from recbole_diffusion.diffusion.reverse import evenly_spaced
+    from recbole_diffusion.pictures import NEEDS, STEPS, changed, steps_curve
+    from recbole_diffusion.saved_run import SavedRun
+
+    trainer, model = fitted.trainer, fitted.trainer.model
+    if not fitted.valid_data:
+        return None
+    if all(hasattr(model, name) for name in NEEDS["steps"]):
+        saved = SavedRun(config, trainer, *fitted[1:4])
+        T = model.diffusion.steps
+        levels = {count: evenly_spaced(T, count) for count in STEPS if count <= T}
+        curve = steps_curve(saved, levels)
+        return {"name": curve.name, "x": curve.x, "values": curve.values, "own": curve.own}
+    if not hasattr(model, "walk_steps"):
+        return None
+    own = int(model.walk_steps)
+    x = sorted({own, *(steps for steps in WALKS if steps <= config["diffusion_steps"])})
+    values = []
+    for steps in x:
+        with changed(model, walk_steps=torch.tensor(steps, device=model.walk_steps.device)):
+            values.append(trainer.evaluate(fitted.valid_data, load_best_model=False))
+    return {"name": "reverse steps", "x": x, "values": values, "own": own}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
