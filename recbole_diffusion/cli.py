@@ -1,6 +1,7 @@
-"""The command line: recbole-diffusion run | doctor | pictures."""
+"""The command line: recbole-diffusion run | benchmark | doctor | pictures."""
 
 import argparse
+import shlex
 import sys
 
 from recbole_diffusion import __version__
@@ -13,6 +14,22 @@ Every setting is a --key=value (or --key value); values are read as YAML:
   recbole-diffusion run --model=SASRec --dataset=retail --config_files="a.yaml b.yaml"
   recbole-diffusion run --resume            go on where a killed run stopped
 Without arguments ICDDT runs on ml-100k, which RecBole brings along."""
+
+BENCHMARK_HELP = """\
+many models and seeds under one protocol: table, significance, cost, report
+
+  recbole-diffusion benchmark --models=ICDDT,SASRec,recbole:DiffRec --dataset=retail --seeds=5
+  recbole-diffusion benchmark --config=FILE.yaml
+--output=FOLDER         where it goes, and goes on if it was killed; default: results/<dataset>
+--seeds=N or [1,2,3]    seeds of every model; --tune=N trials of each first
+--max_train_seconds=S   the same compute for every run; --jobs=N runs at a time, --threads=N each
+--mask_history=True     bar what the user had before, for every model
+--sampling_seeds=N      test evaluations of each model that draws when scoring
+--ablate                one reverse step, no noise, no guidance, x_t zeroed, where a model has them
+--external=NAME=FILE    lists of another program as a row, user,item,rank; more parted by commas
+--retry                 run again what failed; --report only writes the pages
+Any other --key=value is a setting of every run; --config_files="a.yaml b.yaml" too. Defaults:
+properties/benchmark.yaml."""
 
 # Key of the result: what its metrics are divided by.
 OTHER_MEANS = {
@@ -148,6 +165,61 @@ def doctor(arguments):
     return 0 if report["ok"] else 1
 
 
+def benchmark(arguments):
+    """``recbole-diffusion benchmark``: many models and seeds under one protocol.
+
+    Args:
+        arguments (list of str): options and settings, see ``BENCHMARK_HELP``.
+
+    Returns:
+        int: exit code; 1 if a run failed.
+
+    Raises:
+        ValueError: on a mistake in the options or the settings.
+        ImportError: if a library is missing, with the command that installs it.
+    """
+    if {"-h", "--help"} & set(arguments):
+        print(BENCHMARK_HELP)
+        return 0
+    try:
+        from recbole_diffusion.benchmark.pages import write_pages
+    except ImportError as error:
+        raise ImportError(
+            "a benchmark needs statsmodels, plotly and pyarrow: pip install "
+            f'"recbole-diffusion[benchmark]" ({error})'
+        ) from error
+    from recbole_diffusion.benchmark.leaderboard import markdown
+    from recbole_diffusion.benchmark.plan import make_plan
+    from recbole_diffusion.benchmark.runner import Runner
+
+    settings = parse_settings(arguments)
+    file, output = settings.pop("config", None), settings.pop("output", None)
+    flags = {name: bool(settings.pop(name, False)) for name in ("retry", "report")}
+    if flags["report"] and output and not file and not settings:
+        where = output
+    else:
+        if "external" in settings:
+            pairs = [pair.partition("=") for pair in str(settings["external"]).split(",")]
+            if not all(name and path for name, _, path in pairs):
+                raise ValueError("--external takes NAME=FILE, more of them parted by commas")
+            settings["external"] = {name: path for name, _, path in pairs}
+        plan = make_plan(settings, file)
+        where = output or f"results/{plan.dataset}"
+        if not flags["report"]:
+            command = "recbole-diffusion benchmark " + " ".join(map(_quoted, arguments))
+            Runner(plan, where, command, flags["retry"], lambda line: print(line, flush=True)).run()
+    board, files = write_pages(where)
+    print(markdown(board))
+    print("\n".join(map(str, files)))
+    return 1 if board.failed else 0
+
+
+def _quoted(argument):
+    """A setting as it is typed in a shell."""
+    key, equals, value = argument.partition("=")
+    return key + equals + shlex.quote(value) if equals else shlex.quote(argument)
+
+
 class OneLineParser(argparse.ArgumentParser):
     """A parser whose refusals are said as every other one, in one line."""
 
@@ -211,7 +283,7 @@ def pictures(arguments):
     return 0
 
 
-COMMANDS = {"run": run, "doctor": doctor, "pictures": pictures}
+COMMANDS = {"run": run, "benchmark": benchmark, "doctor": doctor, "pictures": pictures}
 
 
 def main(arguments=None):
@@ -227,6 +299,7 @@ def main(arguments=None):
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: recbole-diffusion {{{','.join(COMMANDS)}}} ...\n")
         print("  run      " + RUN_HELP.replace("\n", "\n           "))
+        print("  benchmark " + BENCHMARK_HELP.replace("\n", "\n           "))
         print("  doctor   check versions, device and data folders (--json)")
         print("  pictures draw a trained model: items, guidance, reverse steps (--checkpoint=FILE)")
         return 0
@@ -244,8 +317,12 @@ def main(arguments=None):
         return command(arguments[1:])
     except KeyboardInterrupt:
         print(
-            "recbole-diffusion: interrupted; the same command with --resume goes on after the last "
-            "whole epoch",
+            "recbole-diffusion: interrupted; the same command"
+            + (
+                " with --resume goes on after the last whole epoch"
+                if command is run
+                else " goes on"
+            ),
             file=sys.stderr,
         )
         return 130

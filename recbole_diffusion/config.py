@@ -7,6 +7,7 @@ command line. A key that nothing reads is an error.
 
 import difflib
 import inspect
+import json
 import re
 from functools import lru_cache
 from logging import getLogger
@@ -97,6 +98,18 @@ def parse_value(text):
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
         return text
+
+
+def as_texts(settings):
+    """Settings of which `Config` makes the same values again.
+
+    Args:
+        settings (dict): key to plain value.
+
+    Returns:
+        dict: with texts quoted, because Config reads them as YAML, where a space, say, is nothing.
+    """
+    return {k: json.dumps(v) if isinstance(v, str) else v for k, v in settings.items()}
 
 
 class Config(HostConfig):

@@ -1,6 +1,5 @@
 """Where do a model's item embeddings begin? In a file, or in another model trained first."""
 
-import json
 from logging import getLogger
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import torch
 
 from recbole_diffusion import checkpoint
-from recbole_diffusion.config import Config, ConfigError, read_yaml
+from recbole_diffusion.config import Config, ConfigError, as_texts, read_yaml
 from recbole_diffusion.data.atomic import DataError
 from recbole_diffusion.data.embeddings import read_item_embeddings
 from recbole_diffusion.paths import properties_dir
@@ -93,9 +92,7 @@ def train_first(config):
     shared |= set(read_yaml(properties_dir() / "overall.yaml"))
     settings = {key: config[key] for key in shared - OWN if config[key] is not None}
     settings["data_path"] = str(Path(config["data_path"]).parent)  # RecBole added the data's name
-    # Config reads texts as YAML, where a space, say, would be nothing: quoted, they stay.
-    settings = {k: json.dumps(v) if isinstance(v, str) else v for k, v in settings.items()}
-    settings |= {"hidden_size": config["hidden_size"]} | own
+    settings = as_texts(settings) | {"hidden_size": config["hidden_size"]} | own
     getLogger().info(f"training {config['pretrain']} first, for the items' embeddings")
     trainer, *_ = fit(Config(config["pretrain"], config["dataset"], None, settings), saved=True)
     score = trainer.best_valid_score

@@ -124,12 +124,14 @@ class Fitted(NamedTuple):
     split: dict
 
 
-def fit(config, saved=True):
+def fit(config, saved=True, after_validation=None):
     """Loads and splits the data and trains the model, selected on validation.
 
     Args:
         config (Config): the run's configuration.
         saved (bool): write checkpoints.
+        after_validation (callable): called with the trainer after each validation, when what it has
+            learnt so far is on disk.
 
     Returns:
         Fitted: the trainer, the loaders and the split report.

@@ -189,10 +189,8 @@ def make_plan(options, file=None):
     for key in given:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise ConfigError(
-                f"{file}: a benchmark has no '{key}'{hint} Settings go to `settings:`"
-            )
+            hint = f"did you mean '{near[0]}'?" if near else "settings of runs go to `settings:`"
+            raise ConfigError(f"{file}: a benchmark has no '{key}'; {hint}")
     options = {k: parse_value(v) if isinstance(v, str) else v for k, v in options.items()}
     settings = dict(defaults.pop("settings"))
     settings |= _files(given.get("config_files")) | (given.get("settings") or {})

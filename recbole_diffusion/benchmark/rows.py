@@ -85,13 +85,11 @@ def per_row(config, struct, users, dataset):
         metric = metrics_dict[name](config)
         if not isinstance(metric, TopkMetric):
             continue
-        positive, count = metric.used_info(struct)  # [n_rows, K], [n_rows]
-        try:
-            values = metric.metric_info(positive, count)
-        except TypeError:  # Hit, MRR and Precision do not ask how many positives there are
-            values = metric.metric_info(positive)
-        for k in config["topk"]:
-            table[f"{name}@{k}"] = np.round(values[:, k - 1].astype(float), 6)
+        # What every top-k metric hands its values to, a column for each k from 1 to K.
+        metric.topk_result = lambda name, values: {
+            f"{name}@{k}": np.round(values[:, k - 1].astype(float), 6) for k in config["topk"]
+        }
+        table = table.assign(**metric.calculate_metric(struct))
     return table
 
 

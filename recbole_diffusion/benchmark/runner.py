@@ -1,5 +1,6 @@
 """Runs a plan: each training in a process of its own, its outcome in the journal."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -30,6 +31,7 @@ class Runner:
         self.plan, self.output, self.say = plan, Path(output), say
         self.command, self.retry = command, retry
         self.done = {}  # id -> record
+        self.last = {}  # (label, phase, number) -> id of its last record
         self.reasons = {}  # label -> why it is not run
         self.protocol = None
         self.running = []
@@ -46,6 +48,7 @@ class Runner:
             self.journal = journal
             self._read()
             self._agree()
+            self._measure_external()
             left = [run for run in self.plan.runs() if self._to_do(run)]
             self.count, self.begin, self.began_with = len(left), time.monotonic(), len(self.done)
             try:
@@ -72,7 +75,7 @@ class Runner:
             )
         for record in records:
             if record["kind"] == "run":
-                self.done[record["id"]] = record
+                self._know(record)
             elif record["kind"] == "protocol":
                 self.protocol = record["protocol"]
         if not plans or plans[-1] != json.loads(json.dumps(plan)):
@@ -94,13 +97,7 @@ class Runner:
         }
         self.say(f"reading {self.plan.dataset} as each of {len(entries)} rows would")
         job = {"kind": "describe", "entries": entries}
-        process = self._process("describe", job)
-        try:
-            process.wait()
-        finally:
-            process.stdin.close()
-            process.kill()
-        found = self._outcome("describe", process)
+        found = self._at_once("describe", job)
         if "error" in found:
             raise ValueError(found["error"])
         reasons = {label: one["error"] for label, one in found.items() if "error" in one}
@@ -127,6 +124,32 @@ class Runner:
         self.reasons = reasons
         same = ", ".join(f"{key} {table[key]}" for key in SHARED)
         self.say(f"one protocol: {same}, {table['seen_before']:.1%} of the targets seen before")
+
+    def _measure_external(self):
+        """Measures the lists of other programs, with the loaders of the first row of the table."""
+        entry = next(entry for entry in self.plan.entries if entry.label not in self.reasons)
+        for number, (label, path) in enumerate(self.plan.external.items()):
+            if not Path(path).is_file():
+                raise ValueError(f"--external: there is no file {path} for {label}")
+            content = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:10]
+            name = f"external-{content}-{self.protocol['held_out_hash']}"
+            if self.done.get(name, {}).get("status") == "done":
+                continue
+            job = {
+                "kind": "external",
+                "path": path,
+                "model": entry.model,
+                "dataset": self.plan.dataset,
+                "settings": self.plan.settings | entry.settings,
+                "held_out_hash": self.protocol["held_out_hash"],
+                "users_file": str(self.output / "users" / f"{name}.parquet"),
+            }
+            begin = time.monotonic()
+            outcome = self._at_once(name, job)
+            self._write(
+                self._outcome_record(name, label, "external", number, None, {}, begin, outcome)
+            )
+            self.say(f"{label}: {outcome.get('error') or outcome['counts']}")
 
     def _settings(self, run):
         """Settings of a run, None while its trials are not all done."""
@@ -173,7 +196,11 @@ class Runner:
         if settings is None:
             return True
         record = self.done.get(self._id(run, settings))
-        return record is None or (self.retry and record["status"] == "failed")
+        if record is None or (self.retry and record["status"] == "failed"):
+            return True
+        if self.last[run.entry.label, run.phase, run.number] != record["id"]:
+            self._write(record)  # of an earlier plan that is this one again
+        return False
 
     def _settings_or_failure(self, run):
         try:
@@ -194,7 +221,8 @@ class Runner:
             left.remove(run)
             name = self._id(run, settings)
             if run.phase == "seed" and self.plan.tune and self._all_trials_failed(run):
-                self._record(run, name, settings, 0.0, {"error": "all its trials failed"}, left)
+                failure = {"error": "all its trials failed"}
+                self._record(run, name, settings, time.monotonic(), failure, left)
                 continue
             job = {
                 "kind": run.phase,
@@ -237,6 +265,16 @@ class Runner:
                 start_new_session=True,  # Ctrl-C reaches this process alone, which ends the others
             )
 
+    def _at_once(self, name, job):
+        """Runs one process and waits for what it writes down."""
+        process = self._process(name, job)
+        try:
+            process.wait()
+        finally:
+            process.stdin.close()
+            process.kill()
+        return self._outcome(name, process)
+
     def _outcome(self, name, process):
         """What a process wrote down, or in a line how it ended without."""
         job, result = (self.output / "work" / f"{name}.{kind}.json" for kind in ("job", "result"))
@@ -259,34 +297,44 @@ class Runner:
             self.running.remove(ended)
             process, run, name, settings, begin = ended
             process.stdin.close()
-            seconds = time.monotonic() - begin
-            self._record(run, name, settings, seconds, self._outcome(name, process), left)
+            self._record(run, name, settings, begin, self._outcome(name, process), left)
 
-    def _record(self, run, name, settings, seconds, outcome, left):
+    def _record(self, run, name, settings, begin, outcome, left):
         shown = {
             key: value
             for key, value in settings.items()
             if key not in self.plan.settings or self.plan.settings[key] != value
         }
+        what = (run.entry.label, run.phase, run.number, run.seed, shown)
+        record = self._outcome_record(name, *what, begin, outcome)
+        self._write(record)
+        self._progress(record, left)
+
+    def _outcome_record(self, name, label, phase, number, seed, settings, begin, outcome):
         record = {
             "kind": "run",
             "id": name,
-            "label": run.entry.label,
-            "phase": run.phase,
-            "number": run.number,
-            "seed": run.seed,
-            "settings": shown,
-            "wall_seconds": round(seconds, 2),
+            "label": label,
+            "phase": phase,
+            "number": number,
+            "seed": seed,
+            "settings": settings,
+            "wall_seconds": round(time.monotonic() - begin, 2),
         }
         if "error" in outcome:
-            record |= {"status": "failed", "error": outcome["error"]}
-        else:
-            if run.phase == "seed":
-                outcome["users_file"] = f"users/{name}.parquet"
-            record |= {"status": "done", "result": outcome}
+            return record | {"status": "failed", "error": outcome["error"]}
+        if phase != "trial":
+            outcome["users_file"] = f"users/{name}.parquet"
+        return record | {"status": "done", "result": outcome}
+
+    def _write(self, record):
+        """Adds the record of a run to the journal, where the last of its kind counts."""
         self.journal.append(record)
-        self.done[name] = record
-        self._progress(record, left)
+        self._know(record)
+
+    def _know(self, record):
+        self.done[record["id"]] = record
+        self.last[record["label"], record["phase"], record["number"]] = record["id"]
 
     def _progress(self, record, left):
         of = self.count

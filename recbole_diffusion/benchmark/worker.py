@@ -16,8 +16,9 @@ import torch
 
 from recbole_diffusion import compat
 from recbole_diffusion.benchmark import rows
+from recbole_diffusion.benchmark.external import measure
 from recbole_diffusion.benchmark.protocol import describe
-from recbole_diffusion.config import Config
+from recbole_diffusion.config import Config, as_texts
 from recbole_diffusion.quick_start import (
     fit,
     over_all_rows,
@@ -34,15 +35,15 @@ def main(job_file, result_file):
     """Does one job; what it raises is written down too.
 
     Args:
-        job_file (str): JSON with ``kind`` (``describe``, ``trial`` or ``seed``) and what that
-            needs.
+        job_file (str): JSON with ``kind`` (``describe``, ``external``, ``trial`` or ``seed``) and
+            what that needs.
         result_file (str): where the result goes: a dictionary, with ``error`` if it failed.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     compat.apply()
     try:
-        result = describe_all(job["entries"]) if job["kind"] == "describe" else run(job)
+        result = {"describe": describe_all, "external": external}.get(job["kind"], run)(job)
     except Exception as error:
         traceback.print_exc()
         result = {"error": one_line(error)}
@@ -62,35 +63,19 @@ def one_line(error):
     return text if expected and text else f"{type(error).__name__}: {text}"
 
 
-def config_of(model, dataset, settings):
-    """The configuration of a job.
-
-    Args:
-        model (str): as people type it.
-        dataset (str): the data set's name.
-        settings (dict): plain values.
-
-    Returns:
-        Config: its configuration.
-    """
-    # Config reads texts as YAML, where a space, say, would be nothing: quoted, they stay.
-    quoted = {k: json.dumps(v) if isinstance(v, str) else v for k, v in settings.items()}
-    return Config(model, dataset, None, quoted)
-
-
-def describe_all(entries):
+def describe_all(job):
     """Reads the data of every entry and says under which protocol it would be measured.
 
     Args:
-        entries (dict): label to ``model``, ``dataset`` and ``settings``.
+        job (dict): ``entries``, label to ``model``, ``dataset`` and ``settings``.
 
     Returns:
         dict: label to ``protocol``, or to ``error`` in a line.
     """
     result = {}
-    for label, entry in entries.items():
+    for label, entry in job["entries"].items():
         try:
-            config = config_of(entry["model"], entry["dataset"], entry["settings"])
+            config = Config(entry["model"], entry["dataset"], None, as_texts(entry["settings"]))
             _, (train, valid, test) = read_data(config)
             valid_set = None if valid is None else valid._dataset
             found = {"protocol": describe(config, train._dataset, valid_set, test._dataset)}
@@ -101,6 +86,45 @@ def describe_all(entries):
         result[label] = found
         print(label, found, flush=True)
     return result
+
+
+def external(job):
+    """Measures the lists of another program on the rows of a model of ours.
+
+    Args:
+        job (dict): ``path`` of the lists, ``model``, ``dataset`` and ``settings`` of a model that
+            shares the table, ``held_out_hash`` and ``users_file``.
+
+    Returns:
+        dict: ``test``, ``beyond`` and ``counts``.
+
+    Raises:
+        DataError: if the lists are malformed or cannot be measured here.
+        ValueError: if the held-out rows are not those of the table.
+    """
+    config = Config(job["model"], job["dataset"], None, as_texts(job["settings"]))
+    _, loaders = read_data(config)
+    train, valid, test = (loader._dataset for loader in loaders)
+    _check_held_out(job, describe(config, train, valid, test))
+    measured = measure(job["path"], config, train, loaders[2])
+    _write_table(job["users_file"], measured.per_user)
+    return {"test": measured.test, "beyond": measured.beyond, "counts": measured.counts}
+
+
+def _check_held_out(job, protocol):
+    found = protocol["held_out_hash"]
+    if found != job["held_out_hash"]:
+        raise ValueError(
+            f"the held-out rows (hash {found}) are no longer those of the table "
+            f"({job['held_out_hash']}): the data have changed"
+        )
+
+
+def _write_table(path, table):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    beside = f"{path}.writing"
+    table.to_parquet(beside, index=False, compression="zstd")
+    os.replace(beside, path)
 
 
 def run(job):
@@ -117,7 +141,7 @@ def run(job):
     Raises:
         ValueError: if the held-out rows are not those of the table.
     """
-    config = config_of(job["model"], job["dataset"], job["settings"])
+    config = Config(job["model"], job["dataset"], None, as_texts(job["settings"]))
     fitted = fit(config)
     trainer = fitted.trainer
     result = training_report(config, trainer) | {
@@ -152,12 +176,7 @@ def test(job, config, fitted):
     """
     trainer, test_set = fitted.trainer, fitted.test_data._dataset
     valid_set = None if fitted.valid_data is None else fitted.valid_data._dataset
-    found = describe(config, trainer.dataset, valid_set, test_set)["held_out_hash"]
-    if found != job["held_out_hash"]:
-        raise ValueError(
-            f"the held-out rows (hash {found}) are no longer those of the table "
-            f"({job['held_out_hash']}): the data have changed"
-        )
+    _check_held_out(job, describe(config, trainer.dataset, valid_set, test_set))
     samplings, tables, lists, first = [], [], [], {}
     for i in range(job["sampling_seeds"]):
         trainer.evaluation_seed = config["seed"] + i * SEEDS_APART
@@ -178,8 +197,7 @@ def test(job, config, fitted):
     mean = tables[0][["user", "row"]].copy()
     for name in metrics:
         mean[name] = np.mean([table[name] for table in tables], axis=0).round(6)
-    Path(job["users_file"]).parent.mkdir(parents=True, exist_ok=True)
-    mean.to_parquet(job["users_file"], index=False, compression="zstd")
+    _write_table(job["users_file"], mean)
     means = {name: float(np.mean([s[name] for s in samplings])) for name in samplings[0]}
     return first | {
         "test": means,

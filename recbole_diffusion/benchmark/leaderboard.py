@@ -1,0 +1,625 @@
+"""Which model is best, how sure is that, and what does it cost? As Markdown, LaTeX and CSV."""
+
+import csv as csv_module
+import io
+import json
+import re
+from typing import NamedTuple
+
+from recbole_diffusion.benchmark.board import COSTS
+
+ALPHA = 0.05
+MOST_COLUMNS = 6  # of the accuracy table; the rest is in the CSV
+LEVEL = "†"
+
+
+# ---------------------------------------------------------------- tables
+class Cell(NamedTuple):
+    """Text of a table, what it is sorted by, and whether it is the best of its column."""
+
+    text: str
+    value: object = None
+    best: bool = False
+
+
+class Table(NamedTuple):
+    """A table of any printer.
+
+    Attributes:
+        name (str): a word for anchors and labels.
+        title, note (str): heading, and what the reader must know.
+        head (list of str): the columns.
+        rows (list of list of Cell): the first cell is the model.
+    """
+
+    name: str
+    title: str
+    note: str
+    head: list
+    rows: list
+
+
+def metric_label(metric):
+    """Writes a metric as people do, for instance NDCG@10."""
+    name, at, k = metric.partition("@")
+    upper = name in ("ndcg", "mrr", "map", "auc", "gauc")
+    return (name.upper() if upper else name.capitalize()) + at + k
+
+
+def _four(x):
+    return "–" if x is None else f"{x:.4f}"
+
+
+def _range(low, high):
+    return "–" if low is None else f"{low:.4f} to {high:.4f}"
+
+
+def _signed(x):
+    return f"{round(x, 4) + 0.0:+.4f}".replace("-", "−")  # + 0.0: no negative zero
+
+
+def _effect(comparison):
+    return Cell(f"{round(comparison.effect, 2) + 0.0:+.2f}".replace("-", "−"), comparison.effect)
+
+
+def _p(p):
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _quantity(x):
+    """A cost: whole where large, else three digits."""
+    if x is None:
+        return "–"
+    return f"{x:,.0f}" if abs(x) >= 100 or x == int(x) else f"{x:.3g}"
+
+
+def _settings(settings):
+    return ", ".join(f"{key}={value}" for key, value in settings.items()) or "defaults"
+
+
+def _text(text):
+    return Cell(str(text), str(text))
+
+
+def _spread_cell(spread, mark="", best=False):
+    if spread is None:
+        return Cell("–")
+    sd = "" if spread.sd is None else f" ± {spread.sd:.4f}"
+    return Cell(_four(spread.mean) + sd + mark, spread.mean, best)
+
+
+def _figure(x, write=_four, best=False):
+    return Cell(write(x), x, best)
+
+
+def shown_metrics(board):
+    """The metrics of the accuracy table: all if few, else those of the main k or name.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        list of str: metrics in the order of the records.
+    """
+    metrics = list(board.best)
+    if len(metrics) <= MOST_COLUMNS:
+        return metrics
+    name, _, k = board.metric.partition("@")
+    return [m for m in metrics if m.partition("@")[0] == name or m.partition("@")[2] == k]
+
+
+def significance(board, label, metric):
+    """How a row stands against the best of a metric.
+
+    Args:
+        board (Board): what was measured.
+        label (str): the row.
+        metric (str): the metric.
+
+    Returns:
+        str: "best", "n.s.", "below" or "not available".
+    """
+    if board.best.get(metric) == label:
+        return "best"
+    one = board.against_best.get(metric, {}).get(label)
+    if one is None:
+        return "not available"
+    return "n.s." if one.holm >= ALPHA else "below"
+
+
+def protocol_sentences(board):
+    """What all models of the board had in common.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        str: a few sentences.
+    """
+    plan, found = board.plan, board.protocol
+    said = [f"Data set: {plan['dataset']}."]
+    if found:
+        said.append(
+            f"{found['n_train_rows']:,} training rows, {found['valid_rows']:,} validation rows and "
+            f"{found['test_rows']:,} test rows of {found['users']:,} users; {found['items']:,} "
+            f"items. Hash of the held-out rows: {found['held_out_hash']}. A metric is a mean over "
+            f"{found['unit']}."
+        )
+        if found["rows_without_history"]:
+            said.append(f"{found['rows_without_history']:,} test rows have no history.")
+        said.append(
+            f"Every model has mask_history={found['mask_history']}, "
+            f"candidates={found['candidates']}, train_rows={found['train_rows']} and "
+            f"train_behaviors={found['train_behaviors']}; {found['seen_before']:.1%} of the test "
+            "targets stand in the user's history before."
+        )
+        if found.get("behaviors"):
+            said.append(f"Behaviours: {found['behaviors']}.")
+    else:
+        said.append("The protocol is not recorded yet.")
+    seconds = plan.get("max_train_seconds")
+    budget = f"max_train_seconds={seconds:g}" if seconds else "no limit of time (max_train_seconds)"
+    seeds = ", ".join(map(str, plan["seeds"]))
+    said.append(
+        f"Budget of a run: {budget}; trials a model: {plan['tune']}, chosen on validation; "
+        f"training seeds: {seeds}; samplings of a trained model that samples: "
+        f"{plan['sampling_seeds']}; threads a run: {plan['threads']}; runs at once: {plan['jobs']}."
+    )
+    if plan.get("settings"):
+        said.append(f"Settings of all models: {_settings(plan['settings'])}.")
+    if plan.get("version"):
+        said.append(f"recbole-diffusion {plan['version']}.")
+    return " ".join(said)
+
+
+def ablation_sentences(board):
+    """Says of each ablation whether its main metric differs from what it ablates.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        list of str: one sentence an ablation.
+    """
+    said = []
+    metric = metric_label(board.metric)
+    for row in board.rows:
+        if not row.ablates:
+            continue
+        name = f"{row.ablates} with {row.change}" if row.change else row.label
+        one = board.ablations.get(board.metric, {}).get(row.label)
+        if one is None:
+            said.append(f"{name}: not tested ({board.no_test.get(row.label, 'no values')}).")
+            continue
+        if one.holm >= ALPHA:
+            said.append(
+                f"{name} does not differ significantly from {row.ablates} in {metric} "
+                f"(difference {_signed(one.difference)}, p {_p(one.holm)})."
+            )
+        else:
+            word = "below" if one.difference < 0 else "above"
+            by = f"by {abs(one.difference):.4f} (p {_p(one.holm)}, d {abs(one.effect):.2f})"
+            said.append(f"{name} is significantly {word} {row.ablates} in {metric}, {by}.")
+    return said
+
+
+def tables(board):
+    """All tables of the board, empty ones left out.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        list of Table: in the order to be read.
+    """
+    makers = (_accuracy, _significance, _all_rows, _variance, _cost, _beyond, _never_trained)
+    makers += (_ablations, _papers, _training, _trial_table, _failures)
+    return [table for table in (make(board) for make in makers) if table.rows]
+
+
+def _accuracy(board):
+    metrics = shown_metrics(board)
+    rows = []
+    for row in board.models:
+        cells = [_text(row.label), Cell(f"{len(row.seeds)} / {row.asked}", len(row.seeds))]
+        for metric in metrics:
+            stands = significance(board, row.label, metric)
+            mark = f" {LEVEL}" if stands == "n.s." else ""
+            cells.append(_spread_cell(row.test.get(metric), mark, stands == "best"))
+        cells.append(_spread_cell(row.valid.get(board.metric)))
+        rows.append(cells)
+    note = (
+        "Mean ± standard deviation over training seeds, on test. Best in bold; "
+        f"{LEVEL} not significantly below the best (Holm p of at least {ALPHA}, over users). "
+        "Without a mark: significantly below, or not tested."
+    )
+    left = len(board.best) - len(metrics)
+    if left:
+        note += f" {left} more metrics are in the CSV."
+    head = ["model", "seeds", *map(metric_label, metrics)]
+    return Table("accuracy", "Leaderboard", note, [*head, f"validation {_main(board)}"], rows)
+
+
+def _main(board):
+    return metric_label(board.metric)
+
+
+def _significance(board):
+    rows = []
+    for row in board.models:
+        spread, users = row.test.get(board.metric), row.users.get(board.metric)
+        if spread is None:
+            continue
+        cells = [_text(row.label), _figure(spread.mean), Cell(_range(spread.low, spread.high))]
+        cells.append(Cell(_range(users.low, users.high) if users else "not available"))
+        one = board.against_best[board.metric].get(row.label)
+        stands = significance(board, row.label, board.metric)
+        if one is None:
+            why = board.no_test.get(row.label)
+            word = f"{stands}: {why}" if why and stands != "best" else stands
+            cells += [Cell("–"), Cell("–"), Cell("–"), Cell(word, stands)]
+        else:
+            text = f"{_signed(one.difference)} ({_signed(one.low)} to {_signed(one.high)})"
+            cells += [
+                Cell(text, one.difference),
+                Cell(_p(one.holm), one.holm),
+                _effect(one),
+                Cell(stands, stands),
+            ]
+        rows.append(cells)
+    note = (
+        f"{_main(board)} on test. 95% intervals of the mean: over training seeds (what training "
+        "again changes; none with one seed) and over users (what other users would change). The "
+        "test is paired, on per-row means over seeds, with errors clustered by user; p is "
+        "two-sided and corrected by Holm over all comparisons with the best; d is Cohen's d_z. It "
+        "holds for these trained models: what training again changes, the interval over seeds says."
+    )
+    head = ["model", _main(board), "95% over seeds", "95% over users", "against the best", "p"]
+    return Table("significance", "Significance", note, [*head, "d", "verdict"], rows)
+
+
+def _all_rows(board):
+    metrics = shown_metrics(board)
+    rows = [
+        [_text(row.label), *(_figure(row.all_rows.get(metric)) for metric in metrics)]
+        for row in board.rows
+        if row.all_rows
+    ]
+    note = "Divided by all test rows; a row without history counts as a miss."
+    head = ["model", *map(metric_label, metrics)]
+    return Table("all-rows", "All test rows", note, head, rows)
+
+
+def _variance(board):
+    rows = []
+    for row in board.rows:
+        if board.metric in row.sampling_sd and board.metric in row.test:
+            spread = row.test[board.metric]
+            rows.append(
+                [
+                    _text(row.label),
+                    _figure(spread.mean),
+                    _figure(spread.sd, lambda x: "–" if x is None else f"{x:.5f}"),
+                    _figure(row.sampling_sd[board.metric], lambda x: f"{x:.5f}"),
+                    Cell(f"{len(row.seeds)} × {row.samplings}", len(row.seeds) * row.samplings),
+                    _figure(row.agreement, _share),
+                ]
+            )
+    note = (
+        f"Models that sample, {_main(board)} on test: the standard deviation over training seeds "
+        "(of the means over samplings) and, pooled, over samplings of one trained model. Shared: "
+        "items that the top lists of two samplings have in common."
+    )
+    head = ["model", _main(board), "sd over training", "sd over sampling", "seeds × samplings"]
+    return Table("variance", "Two variances", note, [*head, "shared"], rows)
+
+
+def _share(x):
+    return "–" if x is None else f"{x:.1%}"
+
+
+def _cost(board):
+    keys = [key for key in COSTS if any(row.costs[key] is not None for row in board.rows)]
+    rows = [
+        [_text(row.label), *(_figure(row.costs[key], _quantity) for key in keys)]
+        for row in board.rows
+        if not row.external
+    ]
+    note = (
+        "Means over seeds. Denoiser calls are per scored user: 0 in closed form, – where there is "
+        "no denoiser."
+    )
+    return Table("cost", "Cost", note, ["model", *(COSTS[key] for key in keys)], rows)
+
+
+def _beyond(board):
+    k = board.metric.partition("@")[2]
+    found = list(dict.fromkeys(m for row in board.rows for m in row.beyond))
+    metrics = [m for m in found if m.partition("@")[2] == k] or found
+    rows = [
+        [_text(row.label), *(_figure(row.beyond.get(metric)) for metric in metrics)]
+        for row in board.rows
+        if row.beyond
+    ]
+    head = ["model", *(_beyond_label(m) for m in metrics)]
+    note = "Means over seeds, on test."
+    return Table("beyond", "Beyond accuracy", note, head, rows)
+
+
+def _beyond_label(metric):
+    name, at, k = metric.partition("@")
+    words = {
+        "itemcoverage": "Item coverage",
+        "averagepopularity": "Average popularity",
+        "giniindex": "Gini index",
+        "tailpercentage": "Tail share",
+        "shannonentropy": "Shannon entropy",
+    }
+    return words.get(name, name.capitalize()) + at + k
+
+
+def _never_trained(board):
+    rows = []
+    k = board.metric.partition("@")[2]
+    for row in board.rows:
+        found = row.never_trained
+        if found and found.get("items"):
+            barred = (found.get("barred") or {}).get(board.metric)
+            before = row.test.get(board.metric)
+            rows.append(
+                [
+                    _text(row.label),
+                    _figure(found["items"], _quantity),
+                    _figure(found.get(f"slots@{k}"), _share),
+                    _figure(found.get(f"hits@{k}"), _share),
+                    _figure(before and before.mean),
+                    _figure(barred),
+                ]
+            )
+    note = (
+        "Items that training never saw keep their initial embedding: hits on them are luck or an "
+        f"artefact. Shares of the first {k} places and of the hits in them, and the metric with "
+        "such items barred."
+    )
+    head = ["model", "items", f"places@{k}", f"hits@{k}", _main(board)]
+    head.append(f"{_main(board)} barred")
+    return Table("never-trained", "Never-trained items", note, head, rows)
+
+
+def _ablations(board):
+    metrics = shown_metrics(board)
+    rows = []
+    for base in dict.fromkeys(row.ablates for row in board.rows if row.ablates):
+        variants = [row for row in board.rows if row.ablates == base]
+        for row in [board.row(base), *variants]:
+            if row is None:
+                continue
+            one = board.ablations.get(board.metric, {}).get(row.label)
+            cells = [_text(row.label), *(_spread_cell(row.test.get(m)) for m in metrics)]
+            if one:
+                cells += [
+                    Cell(_signed(one.difference), one.difference),
+                    Cell(_p(one.holm), one.holm),
+                    _effect(one),
+                ]
+            else:
+                word = "–" if row.label == base else "not available"
+                cells += [Cell("–"), Cell(word), Cell("–")]
+            rows.append(cells)
+    note = " ".join(ablation_sentences(board)) + (
+        " Each is tested against what it ablates, with Holm's correction over all ablations."
+    )
+    head = ["model", *map(metric_label, metrics), f"Δ {_main(board)}", "p", "d"]
+    return Table("ablations", "Ablations", note, head, rows)
+
+
+def _papers(board):
+    keys = ["label", "paper", "metric", "published", "ours", "verdict"]
+
+    def cell(value):
+        return (
+            _figure(value) if isinstance(value, float) else _text("–" if value is None else value)
+        )
+
+    rows = [[cell(paper.get(key)) for key in keys] for paper in board.papers]
+    note = "Published numbers beside ours."
+    return Table("papers", "Paper check", note, ["model", *keys[1:]], rows)
+
+
+def _training(board):
+    rows = [
+        [_text(row.label), _text(row.epochs), _text(row.ended), _text(_settings(row.settings))]
+        for row in board.rows
+        if not row.external
+    ]
+    note = "Best epoch / epochs of each seed, what ended the training, settings over the defaults."
+    head = ["model", "best / epochs", "ended by", "settings"]
+    return Table("training", "Training", note, head, rows)
+
+
+def _trial_table(board):
+    rows = [
+        [
+            _text(trial["label"]),
+            Cell(str(trial["number"]), trial["number"]),
+            _text(_settings(trial["settings"])),
+            _figure(trial["valid"]) if not trial["error"] else Cell(f"failed: {trial['error']}"),
+            Cell("yes" if trial["chosen"] else "", int(trial["chosen"])),
+        ]
+        for trial in board.trials
+    ]
+    note = "Settings tried with one seed; the choice is made on validation alone."
+    head = ["model", "trial", "settings", f"validation {_main(board)}", "chosen"]
+    return Table("trials", "Trials", note, head, rows)
+
+
+def _failures(board):
+    rows = [
+        [_text(fail["label"]), _text(_failed_run(fail)), _text(fail["error"])]
+        for fail in board.failed
+    ]
+    rows += [[_text(label), _text("refused"), _text(why)] for label, why in board.refused.items()]
+    rows += [[_text(label), _text("not run yet"), _text("")] for label in board.pending]
+    head = ["model", "what", "reason"]
+    return Table("failures", "Failed, refused and not run", "", head, rows)
+
+
+def _failed_run(fail):
+    number = f"trial {fail['number']}" if fail["phase"] == "trial" else f"seed {fail['seed']}"
+    return f"{number} failed"
+
+
+# ---------------------------------------------------------------- printers
+def markdown(board):
+    """Writes the board as Markdown.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        str: headings, notes and tables.
+    """
+    parts = [f"# Benchmark on {_md(board.plan['dataset'])}", _md(protocol_sentences(board))]
+    for table in tables(board):
+        parts.append(f"## {table.title}")
+        if table.note:
+            parts.append(_md(table.note))
+        lines = [table.head, ["---"] * len(table.head)]
+        lines[0] = [_md(text) for text in table.head]
+        for row in table.rows:
+            lines.append([f"**{_md(c.text)}**" if c.best else _md(c.text) for c in row])
+        parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
+    if board.command:
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", board.command)), default=0))
+        parts += ["## Commands", f"{fence}bash\n{board.command.strip()}\n{fence}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _md(text):
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", re.sub(r"\s+", " ", text))
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+    return re.sub(r"([\\`*|\[]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+
+
+def latex(board):
+    r"""Writes the tables of the board for LaTeX; needs the packages booktabs and graphicx.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        str: one ``table`` environment a table.
+    """
+    parts = [r"% \usepackage{booktabs, graphicx}", "% " + _tex(protocol_sentences(board))]
+    for table in tables(board):
+        lines = [" & ".join(map(_tex, table.head)) + r" \\", r"\midrule"]
+        for row in table.rows:
+            cells = [rf"\textbf{{{_tex(c.text)}}}" if c.best else _tex(c.text) for c in row]
+            lines.append(" & ".join(cells) + r" \\")
+        columns = "l" + "r" * (len(table.head) - 1)
+        note = f". {table.note}" if table.note else ""
+        parts.append(
+            "\n".join(
+                [
+                    r"\begin{table}",
+                    r"\centering",
+                    rf"\caption{{{_tex(table.title + note)}}}",
+                    rf"\label{{tab:{table.name}}}",
+                    r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+                    rf"\begin{{tabular}}{{{columns}}}",
+                    r"\toprule",
+                    *lines,
+                    r"\bottomrule",
+                    r"\end{tabular}}",
+                    r"\end{table}",
+                ]
+            )
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+TEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after a line break it would open an option
+    "±": r"$\pm$",
+    "−": "$-$",
+    "×": r"$\times$",
+    "Δ": r"$\Delta$",
+    "–": "--",
+    LEVEL: r"$^\dagger$",
+} | {c: "\\" + c for c in "&%$#_{}"}
+
+
+def _tex(text):
+    text = re.sub(rf" {LEVEL}$", LEVEL, re.sub(r"\s+", " ", text))
+    return "".join(TEX.get(c, c) for c in text)
+
+
+def csv(board):
+    """Writes all figures of the board, one row a model and a column a figure.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        str: CSV with a head; a cell is empty where there is no figure.
+    """
+    records = [_record(board, row) for row in board.rows]
+    failed = {fail["label"]: fail["error"] for fail in board.failed if fail["phase"] != "trial"}
+    records += [
+        {"label": label, "status": "failed", "reason": error}
+        for label, error in failed.items()
+        if board.row(label) is None
+    ]
+    records += [
+        {"label": label, "status": "refused", "reason": why} for label, why in board.refused.items()
+    ]
+    records += [{"label": label, "status": "not run"} for label in board.pending]
+    head = dict.fromkeys(key for record in records for key in record)
+    text = io.StringIO()
+    writer = csv_module.DictWriter(text, head, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def _record(board, row):
+    complete = len(row.seeds) >= row.asked
+    record = {
+        "label": row.label,
+        "model": row.model,
+        "ablates": row.ablates,
+        "status": "external" if row.external else "done" if complete else "incomplete",
+        "reason": "",
+        "seeds_done": len(row.seeds),
+        "seeds_asked": row.asked,
+    }
+    for metric, spread in row.test.items():
+        users = row.users.get(metric)
+        one = (board.ablations if row.ablates else board.against_best)[metric].get(row.label)
+        record |= {
+            metric: spread.mean,
+            f"{metric} sd": spread.sd,
+            f"{metric} low over seeds": spread.low,
+            f"{metric} high over seeds": spread.high,
+            f"{metric} low over users": users and users.low,
+            f"{metric} high over users": users and users.high,
+            f"{metric} sd over samplings": row.sampling_sd.get(metric),
+            f"{metric} compared with": one and one.second,
+            f"{metric} difference": one and one.difference,
+            f"{metric} Holm p": one and one.holm,
+            f"{metric} d": one and one.effect,
+        }
+    record |= {f"validation {m}": spread.mean for m, spread in row.valid.items()}
+    record |= row.costs | row.beyond | {"agreement": row.agreement}
+    never = row.never_trained or {}
+    record |= {f"never-trained {k}": v for k, v in never.items() if k != "barred"}
+    record |= {f"barred {m}": value for m, value in (never.get("barred") or {}).items()}
+    record |= {f"all rows {m}": value for m, value in (row.all_rows or {}).items()}
+    settings = json.dumps(row.settings, ensure_ascii=False)
+    return record | {"best / epochs": row.epochs, "ended by": row.ended, "settings": settings}

@@ -1,0 +1,145 @@
+"""Plans: what a user writes, and the trainings it means."""
+
+import pytest
+
+from recbole_diffusion.benchmark.plan import make_plan, run_id, space_of
+from recbole_diffusion.config import ConfigError
+
+
+def plan_of(**options):
+    return make_plan({"models": "SASRec,Pop", "dataset": "shop"} | options)
+
+
+def ids(plan):
+    return [run_id(r, plan.dataset, plan.settings | r.entry.settings, 2) for r in plan.runs()]
+
+
+def test_the_defaults_are_one_protocol_for_all():
+    plan = plan_of()
+    assert plan.settings["mask_history"] is False and plan.settings["candidates"] == "all"
+    assert plan.seeds == [2020, 2021, 2022, 2023, 2024]
+    assert [entry.label for entry in plan.entries] == ["SASRec", "Pop"]
+    assert all(run.phase == "seed" for run in plan.runs())
+
+
+def test_the_command_line_wins_over_the_file_and_both_over_the_defaults(tmp_path):
+    file = tmp_path / "plan.yaml"
+    file.write_text(
+        "dataset: shop\nmodels: [SASRec]\nseeds: [7, 9]\ntune: 2\n"
+        "settings: {hidden_size: 32, mask_history: True}\n"
+    )
+    plan = make_plan({"seeds": "3", "hidden_size": "16", "max_train_seconds": "60"}, file)
+    assert plan.seeds == [2020, 2021, 2022] and plan.tune == 2
+    assert plan.settings["hidden_size"] == 16 and plan.settings["mask_history"] is True
+    assert plan.settings["max_train_seconds"] == 60
+    assert make_plan({}, file).settings["hidden_size"] == 32
+
+
+def test_files_of_settings_count_for_all_or_for_one_row(tmp_path):
+    (tmp_path / "all.yaml").write_text("hidden_size: 8\nn_layers: 1\n")
+    (tmp_path / "one.yaml").write_text("n_layers: 3\n")
+    models = {"a": {"model": "SASRec", "config_files": [str(tmp_path / "one.yaml")]}, "Pop": None}
+    plan = plan_of(models=models, config_files=str(tmp_path / "all.yaml"))
+    assert plan.settings["hidden_size"] == 8 and plan.settings["n_layers"] == 1
+    assert plan.entries[0].settings == {"n_layers": 3} and plan.entries[1].settings == {}
+
+
+def test_trials_and_the_first_seed_of_a_row_come_together_then_the_other_seeds():
+    plan = plan_of(seeds=2, tune=2)
+    order = [(run.entry.label, run.phase, run.number) for run in plan.runs()]
+    row = [("trial", 0), ("trial", 1), ("seed", 0)]
+    first = [(label, *what) for label in ("SASRec", "Pop") for what in row]
+    assert order == [*first, ("SASRec", "seed", 1), ("Pop", "seed", 1)]
+
+
+def test_trials_have_a_seed_that_no_row_has():
+    plan = plan_of(seeds=[11, 5], tune=1)
+    assert {run.seed for run in plan.runs() if run.phase == "trial"} == {4}
+
+
+def test_the_first_trial_has_the_defaults_and_the_others_differ_but_not_from_sitting_to_sitting():
+    plan, again = plan_of(tune=3), plan_of(tune=3)
+    sasrec, pop = plan.entries
+    drawn = [plan.sampled(sasrec, number) for number in range(4)]
+    assert drawn[0] == {} and len({str(one) for one in drawn}) == 4
+    assert drawn == [again.sampled(again.entries[0], number) for number in range(4)]
+    assert set(drawn[1]) == set(space_of(sasrec))
+    assert plan.sampled(pop, 1) == {}  # nothing to tune
+    two = plan_of(models={"a": {"model": "SASRec"}, "b": {"model": "SASRec"}})
+    assert two.sampled(two.entries[0], 1) != two.sampled(two.entries[1], 1)
+
+
+def test_a_run_is_named_by_all_that_its_result_depends_on():
+    plain = ids(plan_of())
+    assert len(set(plain)) == len(plain)
+    assert ids(plan_of()) == plain
+    assert ids(plan_of(jobs=2, threads=2)) == plain
+    assert not set(ids(plan_of(hidden_size=16))) & set(plain)
+    assert not set(ids(plan_of(max_train_seconds=5))) & set(plain)
+    assert set(ids(plan_of(seeds=6))) > set(plain)  # more seeds keep what there is
+    assert set(ids(plan_of(models="SASRec,Pop,EASE"))) > set(plain)
+    run = plan_of().runs()[0]
+    assert run_id(run, "shop", {}, 2) != run_id(run, "shop", {}, 3)
+    assert run_id(run, "shop", {}, 2) != run_id(run, "jd", {}, 2)
+
+
+def test_ablations_follow_what_they_ablate_and_have_its_settings():
+    models = {
+        "mine": {"model": "DreamRec", "settings": {"hidden_size": 8}},
+        "recbole:DiffRec": None,
+    }
+    plan = plan_of(models=models, ablate=True, tune=1)
+    variants = [entry for entry in plan.entries if entry.ablates]
+    assert plan.entries[0].label == "mine" and len(variants) >= 3
+    assert plan.entries[-1].label == "recbole:DiffRec"  # RecBole's has none
+    for entry in variants:
+        assert entry.ablates == "mine" and entry.label == f"mine ({entry.change})"
+        assert entry.settings["hidden_size"] == 8 and len(entry.settings) > 1
+    assert {run.entry.label for run in plan.runs() if run.phase == "trial"} == {
+        "mine",
+        "recbole:DiffRec",
+    }
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"models": ""}, "no models given"),
+        ({"models": None}, "no models given"),
+        ({"dataset": None}, "no dataset given"),
+        ({"models": "SASRec,SASRek"}, "did you mean SASRec"),
+        ({"models": {"a": {"setings": {}}}}, "setings"),
+        ({"models": {"a": 3}}, "model a has '3'"),
+        ({"models": {"SASRec": {"settings": {"seed": 3}}}}, "seed is the same for all rows"),
+        ({"models": {"SASRec": {"settings": {"max_train_seconds": 3}}}}, "the same for all rows"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"seeds": "[1,1]"}, "different ones"),
+        ({"seeds": "many"}, "seeds is 'many'"),
+        ({"tune": -1}, "tune is -1"),
+        ({"sampling_seeds": 0}, "sampling_seeds is 0"),
+        ({"jobs": "all"}, "jobs is 'all'"),
+        ({"seed": 3}, "seed is set by the benchmark itself"),
+        ({"external": "a.csv"}, "not a mapping"),
+        ({"external": {"Pop": "a.csv"}}, "two rows are called 'Pop'"),
+        ({"models": "FPMC", "tune": 2}, "FPMC.yaml"),
+    ],
+)
+def test_what_has_no_meaning_is_refused_in_a_line(options, says):
+    with pytest.raises(ValueError, match=says):
+        plan_of(**options)
+
+
+def test_a_misspelt_key_of_a_file_is_answered_with_the_nearest(tmp_path):
+    (tmp_path / "plan.yaml").write_text("dataset: shop\nmodls: [SASRec]\n")
+    with pytest.raises(ConfigError, match="no 'modls'; did you mean 'models'"):
+        make_plan({}, tmp_path / "plan.yaml")
+    (tmp_path / "plan.yaml").write_text("dataset: shop\nhidden_size: 3\n")
+    with pytest.raises(ConfigError, match="settings of runs go to"):
+        make_plan({}, tmp_path / "plan.yaml")
+
+
+def test_a_search_space_can_be_the_users_own(tmp_path):
+    (tmp_path / "space.yaml").write_text("hidden_size: {choice: [4, 8]}\n")
+    models = {"FPMC": {"space": str(tmp_path / "space.yaml")}}
+    plan = plan_of(models=models, tune=2)
+    assert plan.sampled(plan.entries[0], 1)["hidden_size"] in (4, 8)

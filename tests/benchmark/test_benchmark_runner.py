@@ -1,0 +1,286 @@
+"""Whole small benchmarks: what is run, what is kept, what a kill or a failure leaves."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from recbole_diffusion.benchmark.journal import read_journal
+from recbole_diffusion.benchmark.plan import make_plan
+from recbole_diffusion.benchmark.runner import Runner, duration
+from recbole_diffusion.quick_start import run_recbole_diffusion
+
+BROKEN = """
+import os
+from recbole_diffusion.model.sequential_recommender.dreamrec import DreamRec
+
+class Broken(DreamRec):
+    def calculate_loss(self, interaction):
+        if os.path.exists("broken"):
+            raise RuntimeError("the plate\\nfell")
+        return super().calculate_loss(interaction)
+
+class Killed(DreamRec):
+    def calculate_loss(self, interaction):
+        os.kill(os.getpid(), 9)
+"""
+SHOP = {
+    "dataset": "shop",
+    "seeds": 2,
+    "epochs": 2,
+    "train_batch_size": 64,
+    "MAX_ITEM_LIST_LENGTH": 6,
+    "BEHAVIOR_FIELD": "behavior",
+    "target_behavior": "buy",
+    "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"},
+    "hidden_size": 8,
+    "topk": [2, 5, 10],
+}
+COST = ("seconds", "ms_per_user", "mb", "peak")
+DREAMREC = {"model": "DreamRec", "settings": {"diffusion_steps": 4}}
+
+
+def start(output="out", **options):
+    """Runs a benchmark to its end.
+
+    Returns:
+        tuple: the journal's records, and the lines that were said.
+    """
+    lines = []
+    Runner(make_plan(SHOP | options), output, "command", say=lines.append).run()
+    return read_journal(f"{output}/journal.jsonl"), lines
+
+
+def last(records):
+    """The records of runs by label, phase and number; the last of each counts."""
+    runs = [record for record in records if record["kind"] == "run"]
+    return {(run["label"], run["phase"], run["number"]): run for run in runs}
+
+
+def kept(run):
+    """What of a record must not depend on when and how fast it was made."""
+    result = run["result"]
+    keys = (
+        "test",
+        "samplings",
+        "samples",
+        "agreement",
+        "beyond",
+        "best_valid_result",
+        "best_epoch",
+    )
+    curve = [[epoch, score] for epoch, _, score in result["curve"]]
+    return [run["settings"], curve, *(result.get(key) for key in keys)]
+
+
+def test_a_run_of_a_benchmark_is_that_of_the_run_command(shop):
+    records, _ = start(models={"SASRec": None, "mine": DREAMREC}, seeds=[7])
+    runs = last(records)
+    for label, model in (("SASRec", "SASRec"), ("mine", "DreamRec")):
+        settings = {key: value for key, value in SHOP.items() if key not in ("dataset", "seeds")}
+        settings |= {"seed": 7, "mask_history": False, "valid_metric": "NDCG@10"}
+        settings |= {"show_progress": False, "diffusion_steps": 4}
+        alone = run_recbole_diffusion(model, "shop", config_dict=settings)
+        result = runs[label, "seed", 0]["result"]
+        assert result["best_valid_result"] == alone["best_valid_result"]
+        assert result["samplings"][0] == alone["test_result"]
+        assert result["parameters"] == alone["parameters"]
+        table = pd.read_parquet(f"out/{result['users_file']}")
+        assert table["ndcg@10"].mean() == pytest.approx(result["test"]["ndcg@10"], abs=1e-6)
+        assert len(result["curve"]) == 2 and result["curve"][-1][1] > result["curve"][0][1] > 0
+    drawn, fixed = runs["mine", "seed", 0]["result"], runs["SASRec", "seed", 0]["result"]
+    assert drawn["samples"] and len(drawn["samplings"]) == 2 and drawn["agreement"] < 1
+    means = [sum(one["hit@10"] for one in drawn["samplings"]) / 2, drawn["test"]["hit@10"]]
+    assert means[0] == pytest.approx(means[1])
+    assert not fixed["samples"] and len(fixed["samplings"]) == 1 and fixed["agreement"] == 1
+    assert drawn["denoiser_calls"] == 0 and fixed["denoiser_calls"] is None
+    assert drawn["steps"]["x"] == [1, 2] and fixed["steps"] is None
+    best = list(shop.glob("out/checkpoints/mine-seed0-*/*.pth"))
+    assert [file.name.endswith(".best.pth") for file in best] == [True]
+    assert drawn["checkpoint"] == str(best[0].relative_to(shop))
+    assert not list(shop.glob("out/work/*"))
+
+
+def test_the_best_trial_on_validation_is_what_is_seeded_and_trials_see_no_test(shop):
+    space = shop / "space.yaml"
+    space.write_text("learning_rate: {choice: [1.0e-9, 0.1]}\nce_weight: {choice: [1.0]}\n")
+    entry = DREAMREC | {"space": str(space)}
+    records, _ = start(models={"mine": entry}, tune=4, seeds=1, jobs=2)
+    runs = last(records)
+    trials = [run for (_, phase, _), run in sorted(runs.items()) if phase == "trial"]
+    assert len(trials) == 4 and "learning_rate" not in trials[0]["settings"]
+    assert {trial["seed"] for trial in trials} == {2019}
+    assert all("test" not in t["result"] and "users_file" not in t["result"] for t in trials)
+    valid = [trial["result"]["best_valid_result"]["ndcg@10"] for trial in trials]
+    assert len(set(valid)) > 1
+    best = trials[valid.index(max(valid))]["settings"] | {"seed": 2020}
+    assert runs["mine", "seed", 0]["settings"] == best
+    assert not list(shop.glob("out/checkpoints/*trial*/*.pth"))
+
+
+@pytest.mark.slow
+def test_what_fails_or_cannot_share_the_table_is_said_and_the_rest_goes_on(shop, monkeypatch):
+    (shop / "plates.py").write_text(BROKEN)
+    (shop / "broken").touch()
+    models = {
+        "Pop": None,
+        "broken": {"model": "plates:Broken", "settings": {"diffusion_steps": 4}},
+        "killed": {"model": "plates:Killed", "settings": {"diffusion_steps": 4}},
+        "other k": {"model": "Pop", "settings": {"topk": [3, 10]}},
+        "misspelt": {"model": "Pop", "settings": {"train_batchsize": 3}},
+        "ItemKNN": {"settings": {"k": 10}},
+    }
+    records, lines = start(models=models, seeds=1)
+    runs = last(records)
+    assert runs["Pop", "seed", 0]["status"] == runs["ItemKNN", "seed", 0]["status"] == "done"
+    assert runs["broken", "seed", 0]["error"] == "RuntimeError: the plate fell"
+    assert "killed by signal 9 (out of memory?); see" in runs["killed", "seed", 0]["error"]
+    assert "plate" in next(shop.glob("out/work/broken-*.log")).read_text()
+    refused = {r["label"]: r["reason"] for r in records if r["kind"] == "refused"}
+    assert refused["other k"] == "its topk is [3, 10], that of the table [2, 5, 10]"
+    assert "did you mean 'train_batch_size'" in refused["misspelt"]
+    assert any("failed: RuntimeError: the plate fell" in line for line in lines)
+
+    again, _ = start(models=models, seeds=1)
+    assert len([r for r in again if r["kind"] == "run"]) == 4  # nothing is run twice
+    (shop / "broken").unlink()
+    plan = make_plan(SHOP | {"models": models, "seeds": 1})
+    Runner(plan, "out", "command", retry=True, say=lines.append).run()
+    runs = last(read_journal("out/journal.jsonl"))
+    assert runs["broken", "seed", 0]["status"] == "done"
+    assert runs["killed", "seed", 0]["status"] == "failed"
+
+
+def test_where_all_trials_of_a_row_fail_its_seeds_fail_too(shop):
+    (shop / "plates.py").write_text(BROKEN)
+    (shop / "broken").touch()
+    (shop / "space.yaml").write_text("learning_rate: {choice: [0.1, 0.2]}\n")
+    entry = {"model": "plates:Broken", "settings": {"diffusion_steps": 4}, "space": "space.yaml"}
+    records, _ = start(models={"broken": entry}, seeds=1, tune=1)
+    assert last(records)["broken", "seed", 0]["error"] == "all its trials failed"
+
+
+@pytest.mark.slow
+def test_a_folder_holds_one_table(shop, write_inter):
+    start(models="Pop", seeds=1)
+    with pytest.raises(ValueError, match="no model can be added to the table in out: its mask_h"):
+        start(models="Pop", seeds=1, mask_history=True)
+    lines = (shop / "dataset/shop/shop.inter").read_text().splitlines()
+    rows = [line.split("\t") for line in lines[1:]]
+    write_inter(shop / "dataset", "other", rows)
+    with pytest.raises(ValueError, match="a benchmark on shop, not on other"):
+        start(models="Pop", seeds=1, dataset="other")
+    write_inter(shop / "dataset", "shop", rows[:-10])  # without the last user
+    with pytest.raises(ValueError, match="its held-out test rows"):
+        start(models="Pop", seeds=2)
+
+
+@pytest.mark.slow
+def test_more_models_and_seeds_add_to_what_there_is_and_the_last_record_is_the_plans(shop):
+    records, _ = start(models={"Pop": {"settings": {"train_batch_size": 1}}}, seeds=1)
+    first = last(records)["Pop", "seed", 0]
+    records, _ = start(models={"Pop": {"settings": {"train_batch_size": 2}}, "ItemKNN": None})
+    assert len(last(records)) == 4 and last(records)["Pop", "seed", 0]["id"] != first["id"]
+    records, lines = start(models={"Pop": {"settings": {"train_batch_size": 1}}}, seeds=1)
+    assert last(records)["Pop", "seed", 0] == first  # written again, not run again
+    assert not any(line.startswith("[") for line in lines)
+
+
+def test_lists_of_another_program_are_a_row(shop):
+    (shop / "lists.csv").write_text("user,item,rank\nu0,i1,1\nu1,i2,1\n")
+    records, lines = start(models="Pop", seeds=1, external={"other": "lists.csv"})
+    row = last(records)["other", "external", 0]
+    assert row["status"] == "done" and 0 <= row["result"]["test"]["hit@2"] <= 2 / 39
+    table = pd.read_parquet(f"out/{row['result']['users_file']}")
+    assert len(table) == 39  # one of forty bought but once
+    assert any("'users_without_list': 38" in line for line in lines)
+    (shop / "lists.csv").write_text("user,item,rank\nu0,i1,1\nu0,i1,2\n")
+    records, _ = start(models="Pop", seeds=1, external={"other": "lists.csv"})
+    assert "line 3" in last(records)["other", "external", 0]["error"]
+    with pytest.raises(ValueError, match="no file gone.csv"):
+        start(models="Pop", seeds=1, external={"other": "gone.csv"})
+
+
+@pytest.mark.slow
+def test_a_benchmark_killed_five_times_gives_the_table_of_one_left_alone(shop):
+    settings = {key: value for key, value in SHOP.items() if key != "dataset"}
+    settings.pop("seeds")
+    space = "ce_weight: {choice: [0.3, 1.0, 3.0]}\nlearning_rate: {loguniform: [1.0e-3, 0.1]}\n"
+    (shop / "space.yaml").write_text(space)
+    dreamrec = DREAMREC | {"space": "space.yaml"}
+    knn = {"settings": {"k": 5}}
+    plan = {"dataset": "shop", "models": {"mine": dreamrec, "ItemKNN": knn}, "jobs": 2}
+    plan |= {"tune": 2, "seeds": 2, "settings": settings | {"epochs": 40, "stopping_step": 100}}
+    (shop / "plan.json").write_text(json.dumps(plan))  # JSON is YAML
+    code = "import sys; from recbole_diffusion.cli import main; sys.exit(main(sys.argv[1:]))"
+
+    def command(output):
+        arguments = ["benchmark", "--config=plan.json", f"--output={output}"]
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True
+        )
+
+    def workers():
+        listed = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True)
+        return [line for line in listed.stdout.splitlines() if "killed/work/" in line]
+
+    alone = command("alone")
+    said, _ = alone.communicate()
+    assert alone.returncode == 0, said
+    draw, kills, begun = random.Random(5), 0, 0
+    while kills < 5:
+        process = command("killed")
+        line = ""
+        while not line.startswith("one protocol"):  # its first words when trainings begin
+            line = process.stdout.readline()
+            assert line, "it ended before it was killed"
+        time.sleep(draw.uniform(1, 6))
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+        deadline = time.monotonic() + 20
+        while workers() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not workers()  # what it had started ends with it
+        begun += bool(list(shop.glob("killed/checkpoints/*/*.last.pth")))
+    last_one = command("killed")
+    said, _ = last_one.communicate()
+    assert last_one.returncode == 0, said
+    assert begun  # a run was killed after an epoch
+    tables = [last(read_journal(f"{output}/journal.jsonl")) for output in ("alone", "killed")]
+    assert tables[0].keys() == tables[1].keys() and len(tables[0]) == 8
+    for key, run in tables[0].items():
+        assert kept(run) == kept(tables[1][key]), key
+    boards = [pd.read_csv(f"{output}/leaderboard.csv") for output in ("alone", "killed")]
+    cost = [name for name in boards[0] if any(word in name for word in COST)]
+    assert cost and len(cost) < len(boards[0].columns) / 2
+    pd.testing.assert_frame_equal(*(board.drop(columns=cost) for board in boards))
+    ids = [r["id"] for r in read_journal("killed/journal.jsonl") if r["kind"] == "run"]
+    assert len(ids) == len(set(ids))  # what was done was not done again
+
+
+def test_a_duration_is_said_as_people_do():
+    assert [duration(s) for s in (3, 100, 5400, 7300)] == [
+        "3 s",
+        "2 min",
+        "1 h 30 min",
+        "2 h 02 min",
+    ]
+
+
+def test_threads_are_those_of_the_plan(shop, monkeypatch):
+    (shop / "threads.py").write_text(
+        "import torch\nfrom recbole.model.general_recommender import Pop\n"
+        "class Pops(Pop):\n    def calculate_loss(self, interaction):\n"
+        "        raise RuntimeError(f'{torch.get_num_threads()} threads')\n"
+    )
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("one CPU has one thread")
+    records, _ = start(models={"Pop": {"model": "threads:Pops"}}, seeds=1, threads=2)
+    assert "2 threads" in last(records)["Pop", "seed", 0]["error"]
