@@ -10,11 +10,13 @@ VERSION = re.search(
     r'__version__ = "(.+?)"', (HERE / "recbole_diffusion" / "__init__.py").read_text()
 ).group(1)
 
-TUNE = ["ray[tune]>=2.6.3,<2.7", "pyarrow<20"]  # pyarrow 20 and later may refuse numpy 1
+# pyarrow 20 and later may refuse numpy 1
+TUNE = ["ray[tune]>=2.6.3,<2.7", "optuna>=3,<4", "pyarrow<20"]
 BENCHMARK = ["statsmodels>=0.14,<0.15", "plotly>=5.20", "pyarrow<20"]
 PARQUET = ["pyarrow<20"]
 PICTURES = ["matplotlib>=3.8,<4", "plotly>=5.20"]
-TEST = ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6", "build>=1", *PARQUET, *PICTURES]
+TEST = ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6", "build>=1", "ranx>=0.3"]
+TEST += [*TUNE, *BENCHMARK, *PICTURES]
 
 setup(
     name="recbole-diffusion",

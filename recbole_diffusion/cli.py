@@ -1,4 +1,4 @@
-"""The command line: recbole-diffusion run | benchmark | doctor | pictures."""
+"""The command line: recbole-diffusion run | benchmark | tune | doctor | pictures."""
 
 import argparse
 import shlex
@@ -207,7 +207,13 @@ def benchmark(arguments):
         where = output or f"results/{plan.dataset}"
         if not flags["report"]:
             command = "recbole-diffusion benchmark " + " ".join(map(_quoted, arguments))
-            Runner(plan, where, command, flags["retry"], lambda line: print(line, flush=True)).run()
+            runner = Runner(
+                plan, where, command, flags["retry"], lambda line: print(line, flush=True)
+            )
+            try:
+                runner.run()
+            except KeyboardInterrupt as stop:
+                raise KeyboardInterrupt("the same command goes on") from stop
     board, files = write_pages(where)
     print(markdown(board))
     print("\n".join(map(str, files)))
@@ -283,7 +289,48 @@ def pictures(arguments):
     return 0
 
 
-COMMANDS = {"run": run, "benchmark": benchmark, "doctor": doctor, "pictures": pictures}
+def tune(arguments):
+    """``recbole-diffusion tune``: the settings of a model that are best on validation.
+
+    Args:
+        arguments (list of str): ``--model``, ``--dataset``, what ``--help`` names, and settings.
+
+    Returns:
+        int: exit code.
+    """
+    parser = OneLineParser(
+        prog="recbole-diffusion tune",
+        allow_abbrev=False,
+        description="search for the settings that are best on validation; the same command goes on "
+        "where a killed one stopped; any other --key=value is a setting of every trial",
+    )
+    add = parser.add_argument
+    add("--model", help="as of run")
+    add("--dataset", help="as of run")
+    add("--space", metavar="FILE", help="what to search; default: properties/tune/<Model>.yaml")
+    add("--trials", type=int, default=20, help="a grid tries all combinations; default: 20")
+    add("--search", default="random", help="random, grid or optuna; default: random")
+    add("--scheduler", default="asha", help="asha stops poor trials, or none; default: asha")
+    add("--concurrent", type=int, default=1, help="trials at once; default: 1")
+    add("--address", help="of a Ray cluster that sees the same files; default: Ray is started here")
+    add("--output", metavar="FOLDER", help="default: tune/<model>-<dataset>")
+    add("--config_files", default="", help="YAML files of settings, parted by spaces")
+    options, rest = parser.parse_known_args(arguments)
+    options = vars(options)
+    files = options.pop("config_files").split()
+    from recbole_diffusion import tune as tuning
+
+    print(tuning.table(tuning.tune(**options, files=files, settings=parse_settings(rest))))
+    return 0
+
+
+COMMANDS = {
+    "run": run,
+    "benchmark": benchmark,
+    "tune": tune,
+    "doctor": doctor,
+    "pictures": pictures,
+}
 
 
 def main(arguments=None):
@@ -300,6 +347,7 @@ def main(arguments=None):
         print(f"usage: recbole-diffusion {{{','.join(COMMANDS)}}} ...\n")
         print("  run      " + RUN_HELP.replace("\n", "\n           "))
         print("  benchmark " + BENCHMARK_HELP.replace("\n", "\n           "))
+        print("  tune     search for the settings that are best on validation (--help)")
         print("  doctor   check versions, device and data folders (--json)")
         print("  pictures draw a trained model: items, guidance, reverse steps (--checkpoint=FILE)")
         return 0
@@ -315,16 +363,9 @@ def main(arguments=None):
         return 2
     try:
         return command(arguments[1:])
-    except KeyboardInterrupt:
-        print(
-            "recbole-diffusion: interrupted; the same command"
-            + (
-                " with --resume goes on after the last whole epoch"
-                if command is run
-                else " goes on"
-            ),
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as stop:
+        how = str(stop) or "the same command with --resume goes on after the last whole epoch"
+        print(f"recbole-diffusion: interrupted; {how}", file=sys.stderr)
         return 130
     except (ValueError, FileNotFoundError, ImportError) as error:
         if "state=DEBUG" in " ".join(arguments):

@@ -15,6 +15,8 @@ _NOISE = [
     (r"__array_wrap__ must accept", DeprecationWarning),
     # scipy 1.12 asks for numpy < 1.29, torch's loader for writable arrays: both harmless here
     (r"The given NumPy array is not writable", UserWarning),
+    # ray <= 2.6.3 imports it; setup.py bounds setuptools for that reason
+    (r"pkg_resources is deprecated as an API", UserWarning),
 ]
 
 

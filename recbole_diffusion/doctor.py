@@ -17,7 +17,7 @@ from packaging.version import InvalidVersion
 
 from recbole_diffusion.paths import properties_dir
 
-# Package: bounds and reason. All but the last two stand in setup.py too.
+# Package: bounds and reason, as in setup.py; ray's upper bound is RecBole's.
 BOUNDS = {
     "torch": (">=2.6", "current GPUs need current releases; checkpoints are read as weights only"),
     "recbole": ("==1.2.1", "the host; other releases were not run"),
@@ -32,8 +32,13 @@ BOUNDS = {
     "packaging": (">=21", "this command compares versions with it"),
     "ray": ("<=2.6.3", "RecBole's own upper bound; tuning uses it"),
     "pyarrow": ("<20", "later ones may refuse numpy 1; tuning and .parquet files use it"),
+    "optuna": (">=3,<4", "ray 2.6.3 was run with it; tune --search=optuna uses it"),
+    "matplotlib": (">=3.8,<4", "pictures use it"),
+    "plotly": (">=5.20", "pictures use it"),
+    "statsmodels": (">=0.14,<0.15", "comparisons of models use it"),
 }
-OPTIONAL = {"ray", "pyarrow"}  # fine if missing, but not if out of bounds
+# Fine if missing, but not if out of bounds.
+OPTIONAL = {"ray", "pyarrow", "optuna", "matplotlib", "plotly", "statsmodels"}
 PYTHON = (">=3.10,<3.12", "RecBole needs ray <= 2.6.3, which has no build for Python 3.12")
 HOST = ("recbole.config", "recbole.data", "recbole.trainer")  # what a run imports of RecBole
 

@@ -163,7 +163,13 @@ def fit(config, saved=True, after_validation=None):
     trainer.build_seconds = build_seconds
     if resume_file:
         trainer.resume_checkpoint(resume_file)
-    trainer.fit(train_data, valid_data, saved=saved, show_progress=config["show_progress"])
+    trainer.fit(
+        train_data,
+        valid_data,
+        saved=saved,
+        show_progress=config["show_progress"],
+        callback_fn=after_validation and (lambda epoch, score: after_validation(trainer)),
+    )
     return Fitted(trainer, train_data, valid_data, test_data, split)
 
 

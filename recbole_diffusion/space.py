@@ -146,7 +146,7 @@ def read_space(path):
     except OSError as error:
         raise ConfigError(f"cannot read the search space {path}: {error.strerror}") from error
     lines = [line.split(maxsplit=2) for line in text.splitlines()]
-    lines = [line for line in lines if line and not line[0].startswith("#")]
+    lines = [line for line in lines if line and not line[0].startswith(("#", "---"))]
     ours = not lines or ":" in lines[0][0]
     pairs = _pairs(path, text) if ours else [_words(path, line) for line in lines]
     space = {}
@@ -187,7 +187,7 @@ def _words(path, line):
             raise ConfigError(f"{path}: {key}: {text} is no list of values") from error
         if not isinstance(values, list | tuple):
             raise ConfigError(f"{path}: {key}: {text} is no list of values")
-        return key, kind, values
+        return key, kind, [list(v) if isinstance(v, tuple) else v for v in values]
     values = [parse_value(part.strip()) for part in text.split(",")]
     if kind == "loguniform" and all(type(value) in (int, float) for value in values):
         values = [math.exp(value) for value in values]

@@ -23,7 +23,8 @@ from recbole_diffusion.paths import properties_dir
 
 PACKAGE = Path(recbole_diffusion.__file__).parent
 HOST = Path(recbole.__file__).parent
-YAMLS = sorted(properties_dir().rglob("*.yaml"))
+SETTINGS = ("overall.yaml", "model/*.yaml", "dataset/*.yaml")  # the others are data
+YAMLS = sorted(file for pattern in SETTINGS for file in properties_dir().glob(pattern))
 ATTACK = "!!python/object/apply:os.system ['touch attacked']"
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import DataStruct
 
-from recbole_diffusion.benchmark.rows import beyond_accuracy, per_row
+from recbole_diffusion.benchmark.rows import beyond_accuracy, per_row, topk_metrics
 from recbole_diffusion.data.atomic import DataError
 
 COLUMNS = ["user", "item", "rank"]
@@ -22,7 +21,8 @@ class ExternalRow:
     """What one file of lists reaches.
 
     Attributes:
-        test (dict): metric name to mean over users, as a trainer's ``evaluate`` gives it.
+        test (dict): metric name to mean over users, as a trainer's ``evaluate`` gives it; without
+            metrics of scores, which lists do not have.
         beyond (dict): of `rows.beyond_accuracy`; None where a list is missing or short.
         per_user (pandas.DataFrame): ``user`` (token), ``row`` (0), and a column for each top-k
             metric and k, six decimals; in the order of the loader.
@@ -92,7 +92,7 @@ def measure(path, config, train_set, test_data):
         )
     item = ids["item"]
     pair = row * test_set.item_num + item
-    dropped = np.isin(pair, seen) & (item > 0)
+    dropped = np.isin(pair, seen)
     if config["candidates"] == "trained":
         dropped |= ~train_set.trained_items().numpy()[item] & (item > 0)
     kept = pd.DataFrame({"row": row, "rank": lists["rank"], "item": item, "pair": pair})
@@ -111,7 +111,9 @@ def measure(path, config, train_set, test_data):
 
     struct = DataStruct()
     struct.set("rec.topk", torch.from_numpy(hits))
-    test = {name: float(value) for name, value in Evaluator(config).evaluate(struct).items()}
+    test = {}
+    for metric in topk_metrics(config):
+        test |= {name: float(mean) for name, mean in metric.calculate_metric(struct).items()}
     complete = (items > 0).all()
     return ExternalRow(
         test=test,
@@ -126,7 +128,7 @@ def _tested(path, test_data):
 
     Returns:
         tuple of numpy.ndarray: user of each row, shape: [n]; barred and positive pairs, each as
-        row * n_items + item and once, shape: [n_barred] and [n_positives].
+        row * n_items + item, shape: [n_barred] and [n_positives].
     """
     users, seen, positive = [], [np.empty(0, dtype=np.int64)], []
     first, items = 0, test_data._dataset.item_num
@@ -143,16 +145,13 @@ def _tested(path, test_data):
             f"{path}: the {len(users)} test rows of {len(np.unique(users))} users are ranked one "
             "by one, which a list for each user cannot tell apart"
         )
-    return users, np.unique(np.concatenate(seen)), np.unique(np.concatenate(positive))
+    return users, np.concatenate(seen), np.concatenate(positive)
 
 
 def _read(path):
     """The file's user, item and rank, checked; the index is the line in the file."""
     try:
-        # An Excel file begins with a mark that utf-8-sig takes away.
-        lists = pd.read_csv(
-            path, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig"
-        )
+        lists = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, pd.errors.ParserError) as error:  # no text, no columns, a ragged line

@@ -18,7 +18,6 @@ published program, or of a rerun) on one data set:
     note: What a reader has to know besides.
 """
 
-import hashlib
 import math
 
 from recbole.evaluator.base_metric import TopkMetric
@@ -42,26 +41,6 @@ PROTOCOL = (set(), {"held_out", "divided_by", "users", "mask_history", "candidat
 TOPK_METRICS = {name for name, metric in metrics_dict.items() if issubclass(metric, TopkMetric)}
 
 
-def held_out_hash(test_set):
-    """A short name of the rows that are held out for the test, whatever their order.
-
-    Args:
-        test_set (Dataset): the built test data; with ``SPLIT: sequence`` they hold the rows with a
-            history only.
-
-    Returns:
-        str: the first 16 hexadecimal digits of the SHA-256 of all rows' lines
-        ``user<TAB>item<NEWLINE>`` (tokens, UTF-8), sorted.
-    """
-    rows = test_set.inter_feat
-    tokens = [
-        test_set.id2token(field, rows[field].numpy())
-        for field in (test_set.uid_field, test_set.iid_field)
-    ]
-    lines = sorted(f"{user}\t{item}\n" for user, item in zip(*tokens))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
-
-
 def read_tables(folder=None):
     """Reads and checks the published tables.
 
@@ -75,8 +54,8 @@ def read_tables(folder=None):
     Raises:
         ConfigError: if a file is malformed, with its path and what is wrong.
     """
-    files = sorted((folder or properties_dir() / "papers").glob("*.yaml"))
-    return [_read_table(file) for file in files]
+    files = (folder or properties_dir() / "papers").glob("*.yaml")
+    return [_read_table(file) for file in sorted(files, key=lambda file: file.stem)]
 
 
 def check(protocol, rows, tables=None):

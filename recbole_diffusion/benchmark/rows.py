@@ -81,16 +81,26 @@ def per_row(config, struct, users, dataset):
     tokens = dataset.field2id_token[dataset.uid_field]
     table = pd.DataFrame({"user": [str(token) for token in tokens[users.numpy()]]})
     table["row"] = table.groupby("user").cumcount()
-    for name in map(str.lower, config["metrics"]):
-        metric = metrics_dict[name](config)
-        if not isinstance(metric, TopkMetric):
-            continue
+    for metric in topk_metrics(config):
         # What every top-k metric hands its values to, a column for each k from 1 to K.
         metric.topk_result = lambda name, values: {
             f"{name}@{k}": np.round(values[:, k - 1].astype(float), 6) for k in config["topk"]
         }
         table = table.assign(**metric.calculate_metric(struct))
     return table
+
+
+def topk_metrics(config):
+    """RecBole's metrics of the configuration that are means over rows.
+
+    Args:
+        config (Config): key ``metrics``.
+
+    Returns:
+        list of TopkMetric: in the configuration's order.
+    """
+    metrics = [metrics_dict[name.lower()](config) for name in config["metrics"]]
+    return [metric for metric in metrics if isinstance(metric, TopkMetric)]
 
 
 def beyond_accuracy(config, lists, train_set):

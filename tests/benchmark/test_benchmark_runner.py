@@ -233,25 +233,32 @@ def test_a_benchmark_killed_five_times_gives_the_table_of_one_left_alone(shop):
     alone = command("alone")
     said, _ = alone.communicate()
     assert alone.returncode == 0, said
-    draw, kills, begun = random.Random(5), 0, 0
-    while kills < 5:
-        process = command("killed")
+
+    def states():
+        return set(shop.glob("killed/checkpoints/*/*.last.pth"))
+
+    draw, within = random.Random(5), 0
+    for kill in range(5):
+        before, process = states(), command("killed")
         line = ""
         while not line.startswith("one protocol"):  # its first words when trainings begin
             line = process.stdout.readline()
             assert line, "it ended before it was killed"
-        time.sleep(draw.uniform(1, 6))
+        if kill % 2:  # in the middle of a training, else at any time
+            while not states() - before and process.poll() is None:
+                time.sleep(0.01)
+        time.sleep(draw.uniform(0, 3 - 2 * (kill % 2)))
         process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
+        assert process.wait() == -signal.SIGKILL
         deadline = time.monotonic() + 20
         while workers() and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not workers()  # what it had started ends with it
-        begun += bool(list(shop.glob("killed/checkpoints/*/*.last.pth")))
+        within += bool(states() - before)
+    assert within  # a training was killed between two epochs
     last_one = command("killed")
     said, _ = last_one.communicate()
     assert last_one.returncode == 0, said
-    assert begun  # a run was killed after an epoch
     tables = [last(read_journal(f"{output}/journal.jsonl")) for output in ("alone", "killed")]
     assert tables[0].keys() == tables[1].keys() and len(tables[0]) == 8
     for key, run in tables[0].items():
