@@ -1,6 +1,5 @@
 """What has a benchmark measured so far? Its records and values per user as one structure."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_diffusion.benchmark import statistics
+from recbole_diffusion.benchmark.journal import read_journal
 
 COSTS = {  # key of a result -> head of a column
     "train_seconds": "training s",
@@ -45,7 +45,8 @@ class Row:
         epochs, ended (str): best and last epoch of each seed, and what ended the training.
         settings, config (dict): over the defaults, and all of them; of the first seed.
         curves (list): (seed, points) where a point is [epoch, seconds, validation score].
-        steps (dict): validation metrics against reverse steps, means over seeds, or None.
+        steps (dict): validation metrics against reverse steps, means over the seeds that were
+            measured, or None.
     """
 
     label: str
@@ -89,8 +90,9 @@ class Board:
         trials (list of dict): label, number, settings, valid, chosen, error.
         failed (list of dict): label, phase, number, seed, error.
         refused (dict): label to reason.
-        pending (list of str): labels of the plan without any finished seed, failure or refusal.
-        papers (list of dict): label, paper, metric, published, ours, verdict.
+        pending (list of str): labels of the plan of which no seed has finished, failed or been
+            refused.
+        papers (list of dict): label, paper (or source), metric, published, ours, verdict.
         command (str): the commands that made all this.
     """
 
@@ -135,7 +137,7 @@ def read_board(output, papers=(), command=""):
             user hold different rows.
     """
     output = Path(output)
-    plan, protocol, refused, runs = _read_journal(output / "journal.jsonl")
+    plan, protocol, refused, runs = _sorted_out(output / "journal.jsonl")
     metric = plan["metric"]
     done, failed, trials = {}, [], []
     for run in runs:
@@ -144,7 +146,7 @@ def read_board(output, papers=(), command=""):
             continue  # the plan was changed
         if run["phase"] == "seed" and run["seed"] not in plan["seeds"]:
             continue
-        if run["phase"] == "trial":
+        if run["phase"] == "trial" and run["number"] < plan["tune"]:
             trials.append(run)
         if run["status"] == "failed":
             failed.append({k: run.get(k) for k in ("label", "phase", "number", "seed", "error")})
@@ -170,7 +172,7 @@ def read_board(output, papers=(), command=""):
         no_test={row.label: row.no_users for row in rows if row.no_users},
         trials=_trials(trials, done, metric),
         failed=failed,
-        refused={label: why for label, why in refused.items() if label not in done},
+        refused=refused,
         pending=[label for label in plan["models"] if label not in known],
         papers=list(papers),
         command=command,
@@ -179,31 +181,21 @@ def read_board(output, papers=(), command=""):
     return board
 
 
-def _read_journal(path):
-    if not path.is_file():
-        raise ValueError(f"there is no journal {path}")
+def _sorted_out(path):
+    """The journal's last plan, protocol and refusals, and the runs that count."""
     plan, protocol, refused, runs = None, {}, {}, {}
-    text = path.read_text(encoding="utf-8")
-    for number, line in enumerate(text.splitlines(keepends=True), 1):
-        if not line.endswith("\n"):
-            break  # a run is just being recorded
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            kind = record["kind"]
-            if kind == "plan":
-                plan = record["plan"]
-            elif kind == "protocol":
-                protocol = record["protocol"]
-            elif kind == "refused":
-                refused[record["label"]] = record["reason"]
-            elif kind == "run":
-                runs[record["id"]] = record
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}, line {number} is no record: {error!r}") from error
+    for record in read_journal(path):
+        kind = record["kind"]
+        if kind == "plan":
+            plan = record["plan"]
+        elif kind == "protocol":
+            protocol = record["protocol"]
+        elif kind == "refused":
+            refused = record["reasons"]
+        else:  # a repeated run and one of a changed plan take the place of the earlier
+            runs[record["label"], record["phase"], record["number"]] = record
     if plan is None:
-        raise ValueError(f"{path} holds no plan")
+        raise ValueError(f"{path} is no journal of a benchmark")
     return plan, protocol, refused, runs.values()
 
 
@@ -254,11 +246,16 @@ def _row(plan, label, runs, table, no_users):
         all_rows=_means([result.get("all_rows") for result in results]) or None,
         epochs=", ".join(f"{one['best_epoch']} / {one['epochs']}" for one in trained),
         ended=_ended(ended),
-        settings=runs[0].get("settings") or {},
+        settings=_settings(runs[0]),
         config=results[0].get("config") or {},
         curves=[(run.get("seed"), run["result"].get("curve") or []) for run in runs],
         steps=_steps([result.get("steps") for result in results]),
     )
+
+
+def _settings(run):
+    """What a run changed, but for its seed, which trials and seeds never share."""
+    return {key: value for key, value in run["settings"].items() if key != "seed"}
 
 
 def _spreads(results, key):
@@ -305,9 +302,9 @@ def _steps(curves):
 def _trials(runs, done, metric):
     listed = []
     for run in runs:
-        settings = run.get("settings") or {}
+        settings = _settings(run)
         valid = (run.get("result") or {}).get("best_valid_result", {}).get(metric)
-        used = [seed.get("settings") or {} for seed in done.get(run["label"], ())]
+        used = [_settings(seed) for seed in done.get(run["label"], ())]
         listed.append(
             {
                 "label": run["label"],

@@ -51,7 +51,7 @@ def _four(x):
 
 
 def _range(low, high):
-    return "–" if low is None else f"{low:.4f} to {high:.4f}"
+    return "–" if low is None else f"{low:.4f} to {high:.4f}".replace("-", "−")
 
 
 def _signed(x):
@@ -95,6 +95,8 @@ def _figure(x, write=_four, best=False):
 def shown_metrics(board):
     """The metrics of the accuracy table: all if few, else those of the main k or name.
 
+    One that equals another for every model is left out: Recall is Hit where rows have one target.
+
     Args:
         board (Board): what was measured.
 
@@ -102,10 +104,13 @@ def shown_metrics(board):
         list of str: metrics in the order of the records.
     """
     metrics = list(board.best)
-    if len(metrics) <= MOST_COLUMNS:
-        return metrics
-    name, _, k = board.metric.partition("@")
-    return [m for m in metrics if m.partition("@")[0] == name or m.partition("@")[2] == k]
+    if len(metrics) > MOST_COLUMNS:
+        name, _, k = board.metric.partition("@")
+        metrics = [m for m in metrics if m.partition("@")[0] == name or m.partition("@")[2] == k]
+    # The main metric first, so that it is never the one left out.
+    metrics.sort(key=lambda metric: metric != board.metric)
+    different = {tuple(row.test.get(m) for row in board.models): m for m in reversed(metrics)}
+    return [metric for metric in board.best if metric in different.values()]
 
 
 def significance(board, label, metric):
@@ -151,7 +156,7 @@ def protocol_sentences(board):
             f"Every model has mask_history={found['mask_history']}, "
             f"candidates={found['candidates']}, train_rows={found['train_rows']} and "
             f"train_behaviors={found['train_behaviors']}; {found['seen_before']:.1%} of the test "
-            "targets stand in the user's history before."
+            "targets stand in their user's earlier history."
         )
         if found.get("behaviors"):
             said.append(f"Behaviours: {found['behaviors']}.")
@@ -165,8 +170,9 @@ def protocol_sentences(board):
         f"training seeds: {seeds}; samplings of a trained model that samples: "
         f"{plan['sampling_seeds']}; threads a run: {plan['threads']}; runs at once: {plan['jobs']}."
     )
-    if plan.get("settings"):
-        said.append(f"Settings of all models: {_settings(plan['settings'])}.")
+    others = {k: v for k, v in plan["settings"].items() if k not in found and k not in plan}
+    if others:
+        said.append(f"Settings of all models: {_settings(others)}.")
     if plan.get("version"):
         said.append(f"recbole-diffusion {plan['version']}.")
     return " ".join(said)
@@ -235,7 +241,7 @@ def _accuracy(board):
     )
     left = len(board.best) - len(metrics)
     if left:
-        note += f" {left} more metrics are in the CSV."
+        note += f" The CSV has {left} more."
     head = ["model", "seeds", *map(metric_label, metrics)]
     return Table("accuracy", "Leaderboard", note, [*head, f"validation {_main(board)}"], rows)
 
@@ -414,16 +420,17 @@ def _ablations(board):
 
 
 def _papers(board):
-    keys = ["label", "paper", "metric", "published", "ours", "verdict"]
+    keys = ["label", "source", "metric", "published", "ours", "verdict"]
 
     def cell(value):
         return (
             _figure(value) if isinstance(value, float) else _text("–" if value is None else value)
         )
 
-    rows = [[cell(paper.get(key)) for key in keys] for paper in board.papers]
+    papers = [{"source": paper.get("paper")} | paper for paper in board.papers]
+    rows = [[cell(paper.get(key)) for key in keys] for paper in papers]
     note = "Published numbers beside ours."
-    return Table("papers", "Paper check", note, ["model", *keys[1:]], rows)
+    return Table("papers", "Paper check", note, ["model", "paper", *keys[2:]], rows)
 
 
 def _training(board):
@@ -457,16 +464,16 @@ def _failures(board):
     rows = [
         [_text(fail["label"]), _text(_failed_run(fail)), _text(fail["error"])]
         for fail in board.failed
+        if fail["phase"] != "trial"  # stands among the trials
     ]
     rows += [[_text(label), _text("refused"), _text(why)] for label, why in board.refused.items()]
-    rows += [[_text(label), _text("not run yet"), _text("")] for label in board.pending]
+    rows += [[_text(label), _text("no finished seed yet"), _text("")] for label in board.pending]
     head = ["model", "what", "reason"]
-    return Table("failures", "Failed, refused and not run", "", head, rows)
+    return Table("failures", "Failed, refused and not finished", "", head, rows)
 
 
 def _failed_run(fail):
-    number = f"trial {fail['number']}" if fail["phase"] == "trial" else f"seed {fail['seed']}"
-    return f"{number} failed"
+    return "import failed" if fail["phase"] == "external" else f"seed {fail['seed']} failed"
 
 
 # ---------------------------------------------------------------- printers
@@ -579,7 +586,7 @@ def csv(board):
     records += [
         {"label": label, "status": "refused", "reason": why} for label, why in board.refused.items()
     ]
-    records += [{"label": label, "status": "not run"} for label in board.pending]
+    records += [{"label": label, "status": "no finished seed"} for label in board.pending]
     head = dict.fromkeys(key for record in records for key in record)
     text = io.StringIO()
     writer = csv_module.DictWriter(text, head, lineterminator="\n")

@@ -111,10 +111,9 @@ def _pictures(board):
 
 
 def _picture(name, title, note, figures):
-    # Drawn by the script at the end, when the width of each is known; "<" would end the element.
+    # Drawn by the script at the end, when the width of each is known.
     texts = "\n".join(
-        f'<div class="picture"><script type="application/json">'
-        f"{figure.to_json().replace('<', chr(92) + 'u003c')}</script></div>"
+        f'<div class="picture"><script type="application/json">{figure.to_json()}</script></div>'
         for figure in figures
     )
     text = (
@@ -237,8 +236,9 @@ def _curves(board, looks):
                 continue
             epochs, seconds, scores = zip(*points)
             figure.add_scatter(
-                x=seconds, y=scores, text=epochs, mode="lines", name=html.escape(row.label),
-                legendgroup=html.escape(row.label), showlegend=shown, opacity=0.8,
+                x=seconds, y=scores, text=epochs, mode="lines+markers", marker={"size": 4},
+                name=html.escape(row.label), legendgroup=html.escape(row.label),
+                showlegend=shown, opacity=0.8,
                 line={"color": looks[row.label]["color"], "width": 1.2, "dash": _dash(board, row)},
                 hovertemplate=f"seed {html.escape(str(seed))}, epoch %{{text}}<br>%{{x:.0f}} s, "
                 "%{y:.4f}<extra>%{fullData.name}</extra>",
@@ -275,7 +275,7 @@ def _steps(board, looks):
             hovertemplate=f"%{{x}} steps<br>{metric} %{{y:.4f}}<extra>%{{fullData.name}}</extra>",
         )  # fmt: skip
     _log_axis(figure, [x for row in rows for x in row.steps["x"]])
-    note = "Means over seeds. The larger mark is the model's own setting."
+    note = "Means over the seeds measured. The larger mark is the model's own setting."
     yield _picture("steps", "Quality against reverse steps", note, [figure])
 
 
@@ -287,14 +287,14 @@ STYLE = """
   :root { --ink: #e6e8ea; --paper: #14171a; --line: #3c434a; --soft: #20252a; --link: #7cc4f0; }
 }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 75rem; padding: 1rem; color: var(--ink); background: var(--paper);
+body { margin: 0 auto; max-width: 80rem; padding: 1rem; color: var(--ink); background: var(--paper);
   font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; line-height: 1.2; }
 h2 { font-size: 1.25rem; margin: 2.2rem 0 .3rem; }
 p { max-width: 60rem; margin: .4rem 0 .8rem; }
 .box { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; max-width: 100%; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; overflow-wrap: normal; }
-th, td { padding: .35rem .7rem; text-align: left; border-bottom: 1px solid var(--line);
+th, td { padding: .35rem .5rem; text-align: left; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 td { white-space: nowrap; max-width: 30rem; font-variant-numeric: tabular-nums; }
 td.wide { white-space: normal; min-width: 14rem; overflow-wrap: anywhere; }
@@ -303,7 +303,7 @@ tbody tr:last-child td { border-bottom: 0; }
 tbody tr:hover td { background: var(--soft); }
 th { background: var(--soft); white-space: nowrap; padding: 0; }
 th.number button { text-align: right; }
-th button { all: unset; display: block; width: 100%; box-sizing: border-box; padding: .45rem .7rem;
+th button { all: unset; display: block; width: 100%; box-sizing: border-box; padding: .45rem .5rem;
   cursor: pointer; font-weight: 600; }
 th button:focus-visible, .box:focus-visible, summary:focus-visible {
   outline: 2px solid var(--link); outline-offset: -2px; }

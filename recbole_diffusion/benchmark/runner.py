@@ -78,6 +78,8 @@ class Runner:
                 self._know(record)
             elif record["kind"] == "protocol":
                 self.protocol = record["protocol"]
+            elif record["kind"] == "refused":
+                self.reasons = record["reasons"]
         if not plans or plans[-1] != json.loads(json.dumps(plan)):
             self.journal.append({"kind": "plan", "plan": plan})
 
@@ -120,7 +122,8 @@ class Runner:
                 reasons.setdefault(entry.label, f"{entry.ablates} is not in the table")
         for label, reason in reasons.items():
             self.say(f"{label} is not run: {reason}")
-            self.journal.append({"kind": "refused", "label": label, "reason": reason})
+        if reasons != self.reasons:
+            self.journal.append({"kind": "refused", "reasons": reasons})
         self.reasons = reasons
         same = ", ".join(f"{key} {table[key]}" for key in SHARED)
         self.say(f"one protocol: {same}, {table['seen_before']:.1%} of the targets seen before")
