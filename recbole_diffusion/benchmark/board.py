@@ -43,7 +43,7 @@ class Row:
         never_trained (dict): the audit, means over seeds; None where there are no such items.
         all_rows (dict): metric to mean, divided by all test rows; None where all were ranked.
         epochs, ended (str): best and last epoch of each seed, and what ended the training.
-        settings, config (dict): over the defaults, and all of them; of the first seed.
+        settings, config (dict): over the entry of the plan, and all of them; of the first seed.
         curves (list): (seed, points) where a point is [epoch, seconds, validation score].
         steps (dict): validation metrics against reverse steps, means over the seeds that were
             measured, or None.
@@ -170,7 +170,7 @@ def read_board(output, papers=(), command=""):
         against_best={},
         ablations={},
         no_test={row.label: row.no_users for row in rows if row.no_users},
-        trials=_trials(trials, done, metric),
+        trials=_trials(plan, trials, done),
         failed=failed,
         refused=refused,
         pending=[label for label in plan["models"] if label not in known],
@@ -246,16 +246,21 @@ def _row(plan, label, runs, table, no_users):
         all_rows=_means([result.get("all_rows") for result in results]) or None,
         epochs=", ".join(f"{one['best_epoch']} / {one['epochs']}" for one in trained),
         ended=_ended(ended),
-        settings=_settings(runs[0]),
+        settings=_settings(runs[0], entry),
         config=results[0].get("config") or {},
         curves=[(run.get("seed"), run["result"].get("curve") or []) for run in runs],
         steps=_steps([result.get("steps") for result in results]),
     )
 
 
-def _settings(run):
-    """What a run changed, but for its seed, which trials and seeds never share."""
-    return {key: value for key, value in run["settings"].items() if key != "seed"}
+def _settings(run, entry):
+    """What a run changed over its entry of the plan, but for its seed."""
+    own = entry.get("settings") or {}
+    return {
+        key: value
+        for key, value in run["settings"].items()
+        if key != "seed" and (key not in own or own[key] != value)
+    }
 
 
 def _spreads(results, key):
@@ -299,12 +304,13 @@ def _steps(curves):
     return curves[0] | {"values": [_means(list(point)) for point in points]}
 
 
-def _trials(runs, done, metric):
-    listed = []
+def _trials(plan, runs, done):
+    listed, metric = [], plan["metric"]
     for run in runs:
-        settings = _settings(run)
+        entry = plan["models"][run["label"]]
+        settings = _settings(run, entry)
         valid = (run.get("result") or {}).get("best_valid_result", {}).get(metric)
-        used = [_settings(seed) for seed in done.get(run["label"], ())]
+        used = [_settings(seed, entry) for seed in done.get(run["label"], ())]
         listed.append(
             {
                 "label": run["label"],
