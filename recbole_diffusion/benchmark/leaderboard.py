@@ -159,7 +159,7 @@ def protocol_sentences(board):
             "targets stand in their user's earlier history."
         )
         if found.get("behaviors"):
-            said.append(f"Behaviours: {found['behaviors']}.")
+            said.append(f"Behaviour that is predicted: {found['behaviors']}.")
     else:
         said.append("The protocol is not recorded yet.")
     seconds = plan.get("max_train_seconds")
@@ -173,6 +173,9 @@ def protocol_sentences(board):
     others = {k: v for k, v in plan["settings"].items() if k not in found and k not in plan}
     if others:
         said.append(f"Settings of all models: {_settings(others)}.")
+    hints = [row.config["prepare_hint"] for row in board.rows if row.config.get("prepare_hint")]
+    if hints:
+        said.append(f"The data: {' '.join(hints[0].split())}")
     if plan.get("version"):
         said.append(f"recbole-diffusion {plan['version']}.")
     return " ".join(said)

@@ -278,6 +278,15 @@ def test_the_protocol_sentence_names_all_that_models_share(page):
         assert page.split("## ")[0].count(words) == 1, words
 
 
+def test_the_page_says_where_the_data_come_from(journal, tmp_path):
+    made = journal(tmp_path)
+    made.run("SASRec")
+    assert "The data:" not in leaderboard.protocol_sentences(read_board(tmp_path))
+    board = read_board(tmp_path)
+    board.rows[0].config["prepare_hint"] = "Get events.csv\nand run it."
+    assert "The data: Get events.csv and run it." in leaderboard.protocol_sentences(board)
+
+
 def test_the_accuracy_table_has_means_marks_and_the_best_in_bold(page, board):
     _, rows = section(page, "Leaderboard")
     assert rows["model"][1:] == [
@@ -403,7 +412,7 @@ def test_rows_without_history_and_all_test_rows_are_shown_where_there_are_any(
     made.write(kind="protocol", protocol=changed)
     page = leaderboard.markdown(read_board(tmp_path))
     assert section(page, "All test rows")[1]["SASRec"][1:] == ["0.1234"] * 4
-    assert "1,500 test rows have no history." in page and "Behaviours: view, buy." in page
+    assert "1,500 test rows have no history." in page and "Behaviour that is predicted: view, buy." in page
 
 
 # ---------------------------------------------------------------- LaTeX and CSV
