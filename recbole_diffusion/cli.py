@@ -181,7 +181,11 @@ def benchmark(arguments):
     if {"-h", "--help"} & set(arguments):
         print(BENCHMARK_HELP)
         return 0
-    try:
+    try:  # some would be missed only when all is trained
+        import plotly  # noqa: F401
+        import pyarrow  # noqa: F401
+        import statsmodels  # noqa: F401
+
         from recbole_diffusion.benchmark.pages import write_pages
     except ImportError as error:
         raise ImportError(
@@ -194,6 +198,8 @@ def benchmark(arguments):
 
     settings = parse_settings(arguments)
     file, output = settings.pop("config", None), settings.pop("output", None)
+    if True in (file, output):
+        raise ValueError("--config takes a file and --output a folder")
     flags = {name: bool(settings.pop(name, False)) for name in ("retry", "report")}
     if flags["report"] and output and not file and not settings:
         where = output
@@ -367,7 +373,7 @@ def main(arguments=None):
         how = str(stop) or "the same command with --resume goes on after the last whole epoch"
         print(f"recbole-diffusion: interrupted; {how}", file=sys.stderr)
         return 130
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except (ValueError, OSError, ImportError) as error:
         if "state=DEBUG" in " ".join(arguments):
             raise
         hint = ""

@@ -389,7 +389,7 @@ class TrainerHooks:
         self.best_valid_score = state["best_valid_score"]
         self.best_valid_result = state["best_valid_result"]
         self.train_seconds, self.valid_seconds = state["seconds"]
-        self.curve = state["curve"]
+        self.curve = state.get("curve", [])  # of a checkpoint that is older than curves: none
         self.seconds_before = state["budget_seconds"]
         seconds = self.config["max_train_seconds"]
         self._budget_spent = (

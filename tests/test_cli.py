@@ -1,14 +1,17 @@
 """The command line: what it understands, and how it says no."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import recbole_diffusion
 from recbole_diffusion import cli, quick_start
+from recbole_diffusion.benchmark import leaderboard, pages, runner
 from recbole_diffusion.cli import main, parse_settings
 
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
@@ -146,7 +149,7 @@ def test_while_debugging_the_traceback_stays():
 
 
 def test_an_unknown_command_is_answered_with_the_known_ones(capsys):
-    assert "no command 'train'; there are run, tune, doctor" in refused(capsys, "train")
+    assert "no command 'train'; there are run, benchmark, tune, doctor" in refused(capsys, "train")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
@@ -188,6 +191,123 @@ def test_the_table_over_all_users_follows_when_it_was_asked_for():
 def test_the_table_takes_metrics_of_every_kind(metric):
     text = cli.table(RESULT | {"test_result": {metric: 0.5}, "never_trained_items": None})
     assert "0.5000" in text
+
+
+@pytest.fixture
+def benched(monkeypatch):
+    """Replaces runner and pages by ones that note what they are given; ``failed`` is the board's.
+
+    Returns:
+        SimpleNamespace: started (Runners), reported (folders), failed (list).
+    """
+    seen = SimpleNamespace(started=[], reported=[], failed=[])
+    monkeypatch.setattr(runner.Runner, "run", lambda self: seen.started.append(self))
+    files = [Path("out/leaderboard.md")]
+    board = SimpleNamespace(failed=seen.failed)
+    monkeypatch.setattr(pages, "write_pages", lambda w: seen.reported.append(w) or (board, files))
+    monkeypatch.setattr(leaderboard, "markdown", lambda board: "# the table")
+    return seen
+
+
+def test_a_benchmark_runs_its_plan_and_then_shows_the_table_and_where_it_is(benched, capsys):
+    arguments = ["--models=SASRec,Pop", "--dataset=shop", "--seeds=2", "--topk=[3,5]"]
+    assert main(["benchmark", *arguments]) == 0
+    (started,) = benched.started
+    assert [entry.label for entry in started.plan.entries] == ["SASRec", "Pop"]
+    assert started.plan.settings["topk"] == [3, 5] and not started.retry
+    assert benched.reported == ["results/shop"] and started.output == Path("results/shop")
+    assert capsys.readouterr().out == "# the table\nout/leaderboard.md\n"
+    # What reports show as the command is what a shell takes.
+    assert shlex.split(started.command) == ["recbole-diffusion", "benchmark", *arguments]
+
+
+def test_a_benchmark_takes_a_file_a_folder_and_retry(benched, tmp_path):
+    (tmp_path / "plan.yaml").write_text("dataset: shop\nmodels: [Pop]\nseeds: 3\n")
+    file = f"--config={tmp_path / 'plan.yaml'}"
+    assert main(["benchmark", file, "--output=out", "--retry", "--seeds=1"]) == 0
+    (started,) = benched.started
+    assert started.plan.seeds == [2020] and started.retry
+    assert started.output == Path("out") and benched.reported == ["out"]
+
+
+def test_a_benchmark_with_a_failed_run_ends_with_1(benched):
+    benched.failed.append({"label": "Pop"})
+    assert main(["benchmark", "--models=Pop", "--dataset=shop"]) == 1
+    assert main(["benchmark", "--report", "--output=out"]) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, folder",
+    [
+        (["--output=out"], "out"),
+        (["--models=Pop", "--dataset=shop"], "results/shop"),
+        (["--models=Pop", "--dataset=shop", "--output=out"], "out"),
+    ],
+)
+def test_a_report_runs_nothing(benched, arguments, folder):
+    assert main(["benchmark", "--report", *arguments]) == 0
+    assert benched.reported == [folder] and not benched.started
+
+
+def test_lists_of_other_programs_are_names_with_files(benched):
+    arguments = ["benchmark", "--models=Pop", "--dataset=shop"]
+    assert main([*arguments, "--external=mine=a=1.csv,b c=b.csv"]) == 0
+    assert benched.started[0].plan.external == {"mine": "a=1.csv", "b c": "b.csv"}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "no dataset given"),
+        (["--dataset=shop"], "no models given"),
+        (["--models=Popp", "--dataset=shop"], "no model is called 'Popp'; did you mean Pop"),
+        (["Pop"], "'Pop' is no setting: write --key=value"),
+        (["--models=Pop", "--dataset=shop", "--seeds=0"], "seeds is 0"),
+        (["--models=Pop", "--dataset=shop", "--external=a.csv"], "--external takes NAME=FILE"),
+        (["--models=Pop", "--dataset=shop", "--external=a="], "--external takes NAME=FILE"),
+        (["--models=Pop", "--dataset=shop", "--external"], "--external takes NAME=FILE"),
+        (["--models=Pop", "--dataset=shop", "--max_train_seconds=abc"], "is 'abc', not a number"),
+        (["--models=Pop", "--dataset=shop", "--output"], "--output a folder"),
+        (["--config"], "--config takes a file"),
+        (["--config=nowhere.yaml"], "cannot read the config file nowhere.yaml"),
+        (["--report", "--output=nowhere"], "nowhere/journal.jsonl is no journal of a benchmark"),
+        (["--models=Pop", "--dataset=shop", "--output=file"], "File exists: 'file'"),
+        (["--models=Pop", "--dataset=shop", "--output=file/x"], "Not a directory: 'file/x'"),
+    ],
+)
+def test_a_mistake_in_a_benchmark_is_one_line_and_exit_code_2(
+    arguments, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    assert message in refused(capsys, "benchmark", *arguments)
+
+
+@pytest.mark.parametrize("library", ["statsmodels", "plotly", "pyarrow"])
+def test_a_library_that_a_benchmark_lacks_is_said_before_anything_is_trained(
+    library, benched, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, library, None)
+    said = refused(capsys, "benchmark", "--models=Pop", "--dataset=shop")
+    assert 'pip install "recbole-diffusion[benchmark]"' in said and library in said
+    assert not benched.started
+
+
+def test_an_interrupted_benchmark_says_that_the_same_command_goes_on(capsys, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner.Runner, "run", interrupted)
+    assert main(["benchmark", "--models=Pop", "--dataset=shop"]) == 130
+    assert capsys.readouterr().err == ("recbole-diffusion: interrupted; the same command goes on\n")
+
+
+def test_the_help_of_the_benchmark_names_its_options_and_runs_nothing(benched, capsys):
+    assert main(["benchmark", "--models=Pop", "--help"]) == 0
+    out = capsys.readouterr().out
+    options = "output seeds max_train_seconds mask_history sampling_seeds ablate external retry"
+    assert all(f"--{option}" in out for option in [*options.split(), "report", "tune", "jobs"])
+    assert not benched.started and not benched.reported
 
 
 @pytest.mark.slow

@@ -1,9 +1,12 @@
 """One run from settings to test metrics."""
 
 import json
+import resource
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from recbole.model.sequential_recommender import SASRec
 
 from recbole_diffusion import quick_start
@@ -30,6 +33,16 @@ def test_the_result_file_holds_what_is_returned(model, run):
     assert 1 <= result["best_epoch"] <= result["epochs"] == 2
     assert Path(result["checkpoint"]).is_file()
     assert not list(Path("deep").rglob("*.writing"))
+
+
+def test_the_peak_of_memory_is_not_that_of_the_process_that_started_this_one(monkeypatch):
+    if not Path("/proc/self/status").is_file():
+        pytest.skip("there is no other count on this system")
+    # As Linux gives it to a child of a process that used 3 TiB.
+    inherited = SimpleNamespace(ru_maxrss=3 * 2**30)
+    monkeypatch.setattr(resource, "getrusage", lambda who: inherited)
+    peak = quick_start._peak_memory_mb(torch.device("cpu"))
+    assert 100 < peak < 2**20  # MiB, of Python with torch
 
 
 @pytest.mark.parametrize("model", ["ICDDT", "SASRec"])

@@ -15,7 +15,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import recbole_diffusion
-from recbole_diffusion import checkpoint, registry, trainer
+from recbole_diffusion import checkpoint, quick_start, registry, trainer
 from recbole_diffusion.checkpoint import CheckpointError
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.dataloader import prepare_data
@@ -230,6 +230,34 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(run, caplog):
     resumed = run("ICDDT", checkpoint_dir="killed", resume=True)
     assert "nothing to resume" in caplog.text
     assert not differences(state(resumed, "last"), state(whole, "last"))
+
+
+def test_the_curve_of_a_resumed_run_is_that_of_one_left_alone(run, shop, small):
+    def fitted(folder, **settings):
+        settings = small("SASRec", epochs=3, checkpoint_dir=folder) | settings
+        return quick_start.fit(Config("SASRec", "shop", config_dict=settings)).trainer
+
+    def scores(curve):
+        return [[epoch, score] for epoch, _, score in curve]
+
+    whole = fitted("whole")
+    assert [epoch for epoch, *_ in whole.curve] == [1, 2, 3]
+    spent = [seconds for _, seconds, _ in whole.curve]
+    assert sorted(set(spent)) == spent
+    assert spent[-1] == pytest.approx(whole.train_seconds + whole.valid_seconds, abs=1e-3)
+    fitted("part", epochs=2)
+    resumed = fitted("part", resume=True)
+    assert scores(resumed.curve) == scores(whole.curve)
+    assert resumed.curve[2][1] > resumed.curve[1][1]  # seconds go on too
+
+    (last,) = shop.glob("part/*.last.pth")
+    old = checkpoint.load(last)  # of a version without curves
+    del old["format"], old["curve"]
+    checkpoint.save(last, old)
+    assert (
+        scores(fitted("part", resume=True, epochs=4).curve)
+        == scores(fitted("four", epochs=4).curve)[3:]
+    )
 
 
 def test_resuming_without_validation_goes_on_with_the_last_epoch(run):

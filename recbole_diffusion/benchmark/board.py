@@ -11,6 +11,7 @@ from recbole_diffusion.benchmark import statistics
 from recbole_diffusion.benchmark.journal import read_journal
 
 COSTS = {  # key of a result -> head of a column
+    "build_seconds": "building s",
     "train_seconds": "training s",
     "valid_seconds": "validation s",
     "eval_seconds": "scoring s",
@@ -142,9 +143,10 @@ def read_board(output, papers=(), command=""):
     done, failed, trials = {}, [], []
     for run in runs:
         label = run["label"]
-        if run["phase"] != "external" and label not in plan["models"]:
+        rows_of_plan = plan.get("external", {}) if run["phase"] == "external" else plan["models"]
+        if label not in rows_of_plan or label in refused:
             continue  # the plan was changed
-        if run["phase"] == "seed" and run["seed"] not in plan["seeds"]:
+        if run["phase"] == "seed" and run["seed"] not in plan["seeds"][run["number"] :][:1]:
             continue
         if run["phase"] == "trial" and run["number"] < plan["tune"]:
             trials.append(run)
@@ -192,6 +194,8 @@ def _sorted_out(path):
             protocol = record["protocol"]
         elif kind == "refused":
             refused = record["reasons"]
+        elif kind == "outdated":
+            del runs[record["label"], record["phase"], record["number"]]
         else:  # a repeated run and one of a changed plan take the place of the earlier
             runs[record["label"], record["phase"], record["number"]] = record
     if plan is None:

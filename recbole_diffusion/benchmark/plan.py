@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_diffusion import registry
+from recbole_diffusion.benchmark.protocol import SHARED
 from recbole_diffusion.config import ConfigError, parse_value, read_yaml
 from recbole_diffusion.paths import properties_dir
 from recbole_diffusion.space import read_space, sample
@@ -197,7 +198,13 @@ def make_plan(options, file=None):
     settings |= _files(options.get("config_files"))
     settings |= {key: value for key, value in options.items() if key not in known}
     values = defaults | given | {key: value for key, value in options.items() if key in known}
-    settings["max_train_seconds"] = values["max_train_seconds"]
+    settings = {"max_train_seconds": values["max_train_seconds"]} | settings
+    for over in (given, options):
+        if "max_train_seconds" in over:
+            settings["max_train_seconds"] = over["max_train_seconds"]
+    limit = settings["max_train_seconds"]
+    if limit is not None and (type(limit) not in (int, float) or not limit > 0):
+        raise ConfigError(f"max_train_seconds is {limit!r}, not a number above 0")
     own = OWN & set(settings)
     if own:
         raise ConfigError(f"{sorted(own)[0]} is set by the benchmark itself")
@@ -227,7 +234,13 @@ def make_plan(options, file=None):
     if plan.tune:
         for entry in entries:
             if not entry.ablates:
-                space_of(entry)  # refuses now what would be refused after hours
+                # Refuses now what would be refused after hours.
+                own = (OWN | {"max_train_seconds", *SHARED}) & set(space_of(entry))
+                if own:
+                    raise ConfigError(
+                        f"model {entry.label}: {sorted(own)[0]} is the same for all rows, and its "
+                        "search space changes it"
+                    )
     return plan
 
 

@@ -50,6 +50,8 @@ class Runner:
             self._agree()
             self._measure_external()
             left = [run for run in self.plan.runs() if self._to_do(run)]
+            for run in left:
+                self._outdate(run)
             self.count, self.begin, self.began_with = len(left), time.monotonic(), len(self.done)
             try:
                 while left or self.running:
@@ -68,18 +70,22 @@ class Runner:
         plan = self.plan.record() | {"version": __version__, "command": self.command}
         records = read_journal(self.journal.path)
         plans = [record["plan"] for record in records if record["kind"] == "plan"]
-        if plans and plans[-1]["dataset"] != plan["dataset"]:
-            raise ValueError(
-                f"{self.output} holds a benchmark on {plans[-1]['dataset']}, not on "
-                f"{plan['dataset']}: give another --output"
-            )
         for record in records:
             if record["kind"] == "run":
                 self._know(record)
+            elif record["kind"] == "outdated":
+                del self.last[record["label"], record["phase"], record["number"]]
             elif record["kind"] == "protocol":
                 self.protocol = record["protocol"]
             elif record["kind"] == "refused":
                 self.reasons = record["reasons"]
+        if self.protocol and self.protocol["dataset"] != plan["dataset"]:
+            raise ValueError(
+                f"{self.output} holds a benchmark on {self.protocol['dataset']}, not on "
+                f"{plan['dataset']}: give another --output"
+            )
+        if self.retry:
+            self.done = {name: r for name, r in self.done.items() if r["status"] == "done"}
         if not plans or plans[-1] != json.loads(json.dumps(plan)):
             self.journal.append({"kind": "plan", "plan": plan})
 
@@ -100,7 +106,7 @@ class Runner:
         self.say(f"reading {self.plan.dataset} as each of {len(entries)} rows would")
         job = {"kind": "describe", "entries": entries}
         found = self._at_once("describe", job)
-        if "error" in found:
+        if isinstance(found.get("error"), str):  # else of a row of that name
             raise ValueError(found["error"])
         reasons = {label: one["error"] for label, one in found.items() if "error" in one}
         protocols = {label: one["protocol"] for label, one in found.items() if "protocol" in one}
@@ -131,12 +137,14 @@ class Runner:
     def _measure_external(self):
         """Measures the lists of other programs, with the loaders of the first row of the table."""
         entry = next(entry for entry in self.plan.entries if entry.label not in self.reasons)
-        for number, (label, path) in enumerate(self.plan.external.items()):
+        for label, path in self.plan.external.items():
             if not Path(path).is_file():
                 raise ValueError(f"--external: there is no file {path} for {label}")
-            content = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:10]
-            name = f"external-{content}-{self.protocol['held_out_hash']}"
-            if self.done.get(name, {}).get("status") == "done":
+            content = hashlib.sha256(f"{label}\n".encode() + Path(path).read_bytes())
+            name = f"external-{content.hexdigest()[:10]}-{self.protocol['held_out_hash']}"
+            record = self.done.get(name)
+            if record and record["status"] == "done":
+                self._count(record)
                 continue
             job = {
                 "kind": "external",
@@ -149,9 +157,7 @@ class Runner:
             }
             begin = time.monotonic()
             outcome = self._at_once(name, job)
-            self._write(
-                self._outcome_record(name, label, "external", number, None, {}, begin, outcome)
-            )
+            self._write(self._outcome_record(name, label, "external", 0, None, {}, begin, outcome))
             self.say(f"{label}: {outcome.get('error') or outcome['counts']}")
 
     def _settings(self, run):
@@ -199,10 +205,9 @@ class Runner:
         if settings is None:
             return True
         record = self.done.get(self._id(run, settings))
-        if record is None or (self.retry and record["status"] == "failed"):
+        if record is None:
             return True
-        if self.last[run.entry.label, run.phase, run.number] != record["id"]:
-            self._write(record)  # of an earlier plan that is this one again
+        self._count(record)
         return False
 
     def _settings_or_failure(self, run):
@@ -222,6 +227,8 @@ class Runner:
             else:
                 return
             left.remove(run)
+            if not self._to_do(run):
+                continue  # its trials chose what they had chosen before
             name = self._id(run, settings)
             if run.phase == "seed" and self.plan.tune and self._all_trials_failed(run):
                 failure = {"error": "all its trials failed"}
@@ -338,6 +345,20 @@ class Runner:
     def _know(self, record):
         self.done[record["id"]] = record
         self.last[record["label"], record["phase"], record["number"]] = record["id"]
+
+    def _count(self, record):
+        """Writes a record again if it is of an earlier plan that is this one again."""
+        if self.last.get((record["label"], record["phase"], record["number"])) != record["id"]:
+            self._write(record)
+
+    def _outdate(self, run):
+        """Says that what an earlier plan gave is no result of this one."""
+        what = (run.entry.label, run.phase, run.number)
+        if what in self.last:
+            self.journal.append(
+                {"kind": "outdated"} | dict(zip(("label", "phase", "number"), what))
+            )
+            del self.last[what]
 
     def _progress(self, record, left):
         of = self.count

@@ -51,7 +51,8 @@ def main(job_file, result_file):
 
 
 def _end_with_parent():
-    while sys.stdin.buffer.read(1):
+    # Not through sys.stdin, whose lock would be held when the interpreter ends, which aborts it.
+    while os.read(0, 1):
         pass
     os._exit(1)
 

@@ -32,6 +32,7 @@ PLAN = {
             "change": "the same",
         },
     },
+    "external": {"Imported": "lists.csv"},
     "seeds": [2020, 2021, 2022],
     "tune": 2,
     "sampling_seeds": 2,

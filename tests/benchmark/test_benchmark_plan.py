@@ -118,6 +118,8 @@ def test_ablations_follow_what_they_ablate_and_have_its_settings():
         ({"tune": -1}, "tune is -1"),
         ({"sampling_seeds": 0}, "sampling_seeds is 0"),
         ({"jobs": "all"}, "jobs is 'all'"),
+        ({"max_train_seconds": "abc"}, "max_train_seconds is 'abc', not a number above 0"),
+        ({"max_train_seconds": 0}, "max_train_seconds is 0"),
         ({"seed": 3}, "seed is set by the benchmark itself"),
         ({"external": "a.csv"}, "not a mapping"),
         ({"external": {"Pop": "a.csv"}}, "two rows are called 'Pop'"),
@@ -143,3 +145,26 @@ def test_a_search_space_can_be_the_users_own(tmp_path):
     models = {"FPMC": {"space": str(tmp_path / "space.yaml")}}
     plan = plan_of(models=models, tune=2)
     assert plan.sampled(plan.entries[0], 1)["hidden_size"] in (4, 8)
+
+
+def test_a_budget_counts_wherever_it_is_written(tmp_path):
+    (tmp_path / "budget.yaml").write_text("max_train_seconds: 7\n")
+    (tmp_path / "plan.yaml").write_text("settings: {max_train_seconds: 8}\n")
+    (tmp_path / "beside.yaml").write_text("max_train_seconds: 9\nsettings: {}\n")
+    assert plan_of(config_files=str(tmp_path / "budget.yaml")).settings["max_train_seconds"] == 7
+    for file, seconds in (("plan.yaml", 8), ("beside.yaml", 9)):
+        options = {"models": "Pop", "dataset": "shop"}
+        plan = make_plan(options, tmp_path / file)
+        assert plan.settings["max_train_seconds"] == plan.record()["max_train_seconds"] == seconds
+        over = make_plan(options | {"max_train_seconds": "5"}, tmp_path / file)
+        assert over.settings["max_train_seconds"] == 5
+    assert plan_of().settings["max_train_seconds"] is None
+
+
+@pytest.mark.parametrize("key", ["train_rows", "topk", "max_train_seconds", "seed"])
+def test_a_search_space_cannot_change_what_all_rows_share(tmp_path, key):
+    (tmp_path / "space.yaml").write_text(f"{key}: {{choice: [4, 8]}}\n")
+    models = {"FPMC": {"space": str(tmp_path / "space.yaml")}}
+    with pytest.raises(ConfigError, match=f"model FPMC: {key} is the same for all rows"):
+        plan_of(models=models, tune=2)
+    assert plan_of(models=models).tune == 0  # the control: without trials it is not read

@@ -1,0 +1,291 @@
+"""What is run when, and which record counts: benchmarks whose trainings are made up."""
+
+import io
+import json
+
+import pandas as pd
+import pytest
+
+from recbole_diffusion.benchmark.board import read_board
+from recbole_diffusion.benchmark.journal import read_journal
+from recbole_diffusion.benchmark.plan import make_plan
+from recbole_diffusion.benchmark.protocol import SHARED
+from recbole_diffusion.benchmark.runner import Runner
+
+METRICS = ["hit@10", "ndcg@10"]
+PROTOCOL = dict.fromkeys(SHARED, "same") | {"dataset": "made-up", "seen_before": 0.5}
+
+
+class Ended:
+    """A process that ends when it has been looked at ``looks`` times."""
+
+    def __init__(self, looks=0):
+        self.looks, self.returncode, self.stdin = looks, 0, io.BytesIO()
+
+    def poll(self):
+        self.looks -= 1
+        return None if self.looks >= 0 else self.returncode
+
+    def wait(self):
+        return self.returncode
+
+    def kill(self):
+        pass
+
+
+class MadeUp(Runner):
+    """A runner whose trainings give what ``score`` says of a job, or its text as an error.
+
+    Attributes:
+        jobs (list of tuple): names and jobs in the order they were started.
+    """
+
+    score = looks = staticmethod(lambda job: 0.5)
+    protocols = {}
+
+    def _process(self, name, job):
+        work = self.output / "work"
+        work.mkdir(exist_ok=True)
+        if job["kind"] == "describe":
+            result = {
+                label: {"protocol": PROTOCOL | self.protocols.get(label, {})}
+                for label in job["entries"]
+            }
+            looks = 0
+        else:
+            self.jobs = [*getattr(self, "jobs", []), (name, job)]
+            value, looks = self.score(job), self.looks(job)
+            metrics = dict.fromkeys(METRICS, value)
+            result = {"best_valid_result": metrics, "test": metrics, "samplings": [metrics]}
+            result |= {"counts": {}, "epochs": 1, "best_epoch": 1, "stopped_by": "epochs"}
+            if isinstance(value, str):
+                result = {"error": value}
+            elif job["kind"] != "trial":
+                frame = pd.DataFrame({"user": ["a", "b"], "row": 0} | dict.fromkeys(METRICS, value))
+                (self.output / "users").mkdir(exist_ok=True)
+                frame.to_parquet(job["users_file"])
+        for kind, content in (("job", job), ("result", result)):
+            (work / f"{name}.{kind}.json").write_text(json.dumps(content))
+        (work / f"{name}.log").touch()
+        return Ended(looks)
+
+
+@pytest.fixture
+def benchmark(tmp_path, monkeypatch):
+    """Gives a function that runs a made-up benchmark and gives its runner."""
+    monkeypatch.setattr("recbole_diffusion.benchmark.runner.WAIT", 0)
+    (tmp_path / "space.yaml").write_text("hidden_size: {choice: [8, 16]}\n")
+
+    def benchmark(
+        score=lambda job: 0.5, looks=lambda job: 0, retry=False, protocols=None, **options
+    ):
+        options = {"models": "SASRec", "dataset": "made-up", "seeds": 1} | options
+        runner = MadeUp(make_plan(options), tmp_path / "out", "", retry, lambda line: None)
+        runner.score, runner.looks, runner.protocols = score, looks, protocols or {}
+        runner.jobs = []
+        runner.run()
+        return runner
+
+    benchmark.folder = tmp_path / "out"
+    benchmark.tuned = {"mine": {"model": "SASRec", "space": str(tmp_path / "space.yaml")}}
+    return benchmark
+
+
+def last(folder):
+    """The records of runs by label, phase and number; the last of each counts."""
+    runs = [record for record in read_journal(folder / "journal.jsonl") if record["kind"] == "run"]
+    return {(run["label"], run["phase"], run["number"]): run for run in runs}
+
+
+def phases(runner):
+    return [job["kind"] for _, job in runner.jobs]
+
+
+def test_a_seed_waits_for_the_trials_that_are_run_again(benchmark):
+    benchmark(lambda job: "broken", models=benchmark.tuned, tune=2)
+    assert last(benchmark.folder)["mine", "seed", 0]["error"] == "all its trials failed"
+    again = benchmark(models=benchmark.tuned, tune=2, retry=True, jobs=3, looks=lambda job: 3)
+    assert phases(again) == ["trial", "trial", "seed"]
+    assert last(benchmark.folder)["mine", "seed", 0]["status"] == "done"
+
+
+def test_a_trial_that_wins_when_run_again_replaces_the_seeds(benchmark):
+    def second_fails(job):
+        return "broken" if job["kind"] == "trial" and "hidden_size" in job["settings"] else 0.1
+
+    benchmark(second_fails, models=benchmark.tuned, tune=2)
+    better = benchmark(
+        lambda job: 0.9 if "hidden_size" in job["settings"] else 0.1,
+        models=benchmark.tuned,
+        tune=2,
+        retry=True,
+    )
+    assert phases(better) == ["trial", "seed"]
+    assert "hidden_size" in last(benchmark.folder)["mine", "seed", 0]["settings"]
+
+
+def test_more_trials_that_win_nothing_leave_the_seeds_as_they_are(benchmark):
+    benchmark(models=benchmark.tuned, tune=1, seeds=2)
+    before = last(benchmark.folder)
+    more = benchmark(lambda job: 0.1, models=benchmark.tuned, tune=3, seeds=2)
+    assert phases(more) == ["trial", "trial"]
+    assert {key: run["id"] for key, run in last(benchmark.folder).items() if "seed" in key} == {
+        key: run["id"] for key, run in before.items() if "seed" in key
+    }
+
+
+def test_a_tie_goes_to_the_earlier_trial(benchmark):
+    runner = benchmark(models=benchmark.tuned, tune=3)
+    assert "hidden_size" not in runner.jobs[-1][1]["settings"]
+
+
+def test_an_ablation_takes_the_best_trial_but_for_what_it_changes(benchmark):
+    (benchmark.folder.parent / "space.yaml").write_text(
+        "sampling_steps: {choice: [7]}\nlearning_rate: {choice: [0.5]}\n"
+    )
+    models = {"mine": benchmark.tuned["mine"] | {"model": "DreamRec"}}
+    runner = benchmark(
+        lambda job: 0.9 if "learning_rate" in job["settings"] else 0.1,
+        models=models,
+        tune=2,
+        ablate=True,
+    )
+    records = last(benchmark.folder)
+    assert records["mine", "seed", 0]["settings"]["sampling_steps"] == 7
+    one_step = records["mine (one reverse step)", "seed", 0]["settings"]
+    assert (one_step["sampling_steps"], one_step["learning_rate"]) == (1, 0.5)
+    assert phases(runner).count("trial") == 2
+
+
+def test_results_of_another_plan_are_not_shown_until_there_are_new_ones(benchmark):
+    benchmark(seeds=2, models={"a": {"model": "SASRec"}, "Pop": None})
+    changed = {"a": {"model": "SASRec", "settings": {"n_layers": 1}}, "Pop": None}
+
+    def stopped(job):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        benchmark(stopped, seeds=2, models=changed)
+    board = read_board(benchmark.folder)
+    assert [row.label for row in board.rows] == ["Pop"] and board.pending == ["a"]
+    runner = benchmark(lambda job: 0.7, seeds=2, models=changed)
+    assert len(runner.jobs) == 2
+    assert read_board(benchmark.folder).row("a").test["hit@10"].mean == pytest.approx(0.7)
+    benchmark(stopped, seeds=2, models={"a": {"model": "SASRec"}, "Pop": None})  # as it was
+    assert read_board(benchmark.folder).row("a").test["hit@10"].mean == pytest.approx(0.5)
+
+
+def test_a_seed_that_changed_its_place_in_the_plan_counts_once(benchmark):
+    benchmark(seeds=[7, 9])
+    benchmark(seeds=[9])
+    assert read_board(benchmark.folder).row("SASRec").seeds == [9]
+    benchmark(seeds=[9, 7])
+    assert read_board(benchmark.folder).row("SASRec").seeds == [7, 9]
+
+
+def test_a_row_that_can_share_the_table_no_more_is_not_shown(benchmark):
+    models = {"Pop": None, "SASRec": None}
+    benchmark(models=models)
+    benchmark(models=models, protocols={"SASRec": {"topk": [7]}})
+    board = read_board(benchmark.folder)
+    assert [row.label for row in board.rows] == ["Pop"] and list(board.refused) == ["SASRec"]
+
+
+@pytest.mark.parametrize("label", ["error", "describe", "a/b", "模型", "-rf", "../up"])
+def test_a_row_can_have_any_name(benchmark, label):
+    benchmark(models={label: {"model": "Pop"}})
+    assert last(benchmark.folder)[label, "seed", 0]["status"] == "done"
+    assert [row.label for row in read_board(benchmark.folder).rows] == [label]
+    assert [path.parent.name for path in benchmark.folder.parent.glob("**/*.parquet")] == ["users"]
+
+
+def test_lists_of_another_program_count_once_whatever_stands_beside_them(benchmark):
+    files = [benchmark.folder.parent / name for name in ("a.csv", "b.csv")]
+    for file in files:
+        file.write_text(file.name)
+    a, b = map(str, files)
+
+    def score(job):
+        return {a: 0.2, b: 0.6}.get(job.get("path"), 0.5)
+
+    def shown():
+        rows = read_board(benchmark.folder).rows
+        return {row.label: row.test["hit@10"].mean for row in rows if row.external}
+
+    benchmark(score, external={"x": a})
+    benchmark(score, external={"new": a, "x": b})
+    assert shown() == pytest.approx({"new": 0.2, "x": 0.6})
+    benchmark(score, external={"x": b, "same": b})
+    assert shown() == pytest.approx({"x": 0.6, "same": 0.6})
+    benchmark(score, external={"x": a})
+    assert shown() == pytest.approx({"x": 0.2})
+    assert not benchmark(score, external={"x": a}).jobs
+
+
+def test_a_misspelt_data_set_does_not_take_the_folder(benchmark):
+    class Nowhere(MadeUp):
+        def _at_once(self, name, job):
+            return {label: {"error": "no such data"} for label in job["entries"]}
+
+    plan = make_plan({"models": "Pop", "dataset": "mad-up", "seeds": 1})
+    with pytest.raises(ValueError, match="no such data"):
+        Nowhere(plan, benchmark.folder, say=lambda line: None).run()
+    benchmark(models="Pop")
+    with pytest.raises(ValueError, match="holds a benchmark on made-up, not on mad-up"):
+        benchmark(models="Pop", dataset="mad-up")
+
+
+def test_what_failed_is_run_again_only_when_asked(benchmark):
+    benchmark(lambda job: "broken")
+    assert benchmark().jobs == [] and len(benchmark(retry=True).jobs) == 1
+    assert benchmark(retry=True).jobs == []  # done is done
+
+
+def test_not_more_runs_at_a_time_than_jobs(benchmark):
+    at_once = []
+
+    class Counting(MadeUp):
+        def _collect(self, left):
+            at_once.append(len(self.running))
+            super()._collect(left)
+
+    plan = make_plan({"models": "SASRec,Pop", "dataset": "made-up", "seeds": 3, "jobs": 2})
+    runner = Counting(plan, benchmark.folder, say=lambda line: None)
+    runner.looks = lambda job: 2
+    runner.run()
+    assert max(at_once) == 2 and len(runner.jobs) == 6
+
+
+def test_what_is_stopped_leaves_no_process(benchmark):
+    ended = []
+
+    class Watched(Ended):
+        def kill(self):
+            ended.append(self.stdin.closed)
+
+    class Stopped(MadeUp):
+        def _process(self, name, job):
+            super()._process(name, job)
+            return Ended() if job["kind"] == "describe" else Watched(99)
+
+        def _collect(self, left):
+            raise KeyboardInterrupt
+
+    plan = make_plan({"models": "SASRec,Pop", "dataset": "made-up", "seeds": 1, "jobs": 2})
+    with pytest.raises(KeyboardInterrupt):
+        Stopped(plan, benchmark.folder, say=lambda line: None).run()
+    assert ended == [True, True]
+    assert len(benchmark(models="SASRec,Pop").jobs) == 2
+
+
+def test_the_time_left_is_that_of_the_rows_own_runs_shared_by_the_jobs(benchmark):
+    plan = make_plan({"models": "SASRec,Pop", "dataset": "made-up", "seeds": 3, "jobs": 2})
+    runner = Runner(plan, benchmark.folder)
+    for number, wall in enumerate((10, 30)):
+        runner._know({"id": f"{number}", "label": "SASRec", "phase": "seed", "number": number} |
+                     {"wall_seconds": wall})  # fmt: skip
+    sasrec, pop = plan.runs()[0], plan.runs()[1]
+    assert runner._left([sasrec]) == pytest.approx(10)  # mean 20, two jobs
+    assert runner._left([sasrec, pop]) == pytest.approx(20)  # Pop as usual
+    plan.settings["max_train_seconds"] = 100
+    assert runner._left([pop]) == pytest.approx(50)
