@@ -33,14 +33,7 @@ class RankedRows:
         self.seconds = 0.0
 
     def collect(self, scores, rows, positive_u, positive_i):
-        """Takes in one batch.
-
-        Args:
-            scores (torch.Tensor): scores to rank by, shape: [B, n_items].
-            rows (Interaction): the batch.
-            positive_u (torch.Tensor): rows of the positives, shape: [n_positives].
-            positive_i (torch.Tensor): items of the positives, shape: [n_positives].
-        """
+        """Takes in one batch; arguments and shapes are those of `NeverTrainedAudit.collect`."""
         begin = monotonic()
         self.collector.eval_batch_collect(scores, rows, positive_u, positive_i)
         self.users.append(rows[self.config["USER_ID_FIELD"]].cpu())

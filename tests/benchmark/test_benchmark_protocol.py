@@ -66,8 +66,9 @@ def test_every_difference_that_counts_is_a_reason(described):
 
 
 def test_the_hash_stands_for_the_pairs_alone(described, shop):
-    _, (_, valid, test) = described("SASRec")
+    table, (_, valid, test) = described("SASRec")
     whole = held_out_hash(test)
+    assert [table["held_out_hash"], table["valid_hash"]] == [whole, held_out_hash(valid)]
     assert whole == held_out_hash(described("SASRec", seed=99, MAX_ITEM_LIST_LENGTH=3)[1][2])
     assert whole != held_out_hash(valid)
     file = shop / "dataset" / "shop" / "shop.inter"
