@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,7 +111,9 @@ class Plan(NamedTuple):
             for entry in self.entries:
                 if number == 0 and not entry.ablates:
                     before = min(self.seeds) - 1
-                    runs += [Run(entry, "trial", trial, before) for trial in range(self.tune)]
+                    # Where there is nothing to choose, one trial says all.
+                    trials = self.tune if space_of(entry) else min(self.tune, 1)
+                    runs += [Run(entry, "trial", trial, before) for trial in range(trials)]
                 runs.append(Run(entry, "seed", number, seed))
         return runs
 
@@ -144,7 +147,10 @@ def space_of(entry):
         ConfigError: if there is no file for its model.
     """
     name = registry.resolve(entry.model)[0]
-    return read_space(entry.space or properties_dir() / "tune" / f"{name}.yaml")
+    return _read_space(str(entry.space or properties_dir() / "tune" / f"{name}.yaml"))
+
+
+_read_space = lru_cache(read_space)
 
 
 def run_id(run, dataset, settings, sampling_seeds):

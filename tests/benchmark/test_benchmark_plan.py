@@ -45,11 +45,18 @@ def test_files_of_settings_count_for_all_or_for_one_row(tmp_path):
 
 
 def test_trials_and_the_first_seed_of_a_row_come_together_then_the_other_seeds():
-    plan = plan_of(seeds=2, tune=2)
+    plan = plan_of(models="SASRec,EASE", seeds=2, tune=2)
     order = [(run.entry.label, run.phase, run.number) for run in plan.runs()]
     row = [("trial", 0), ("trial", 1), ("seed", 0)]
-    first = [(label, *what) for label in ("SASRec", "Pop") for what in row]
-    assert order == [*first, ("SASRec", "seed", 1), ("Pop", "seed", 1)]
+    first = [(label, *what) for label in ("SASRec", "EASE") for what in row]
+    assert order == [*first, ("SASRec", "seed", 1), ("EASE", "seed", 1)]
+
+
+def test_where_there_is_nothing_to_choose_one_trial_is_enough():
+    runs = plan_of(tune=3).runs()
+    trials = [run.entry.label for run in runs if run.phase == "trial"]
+    assert trials == ["SASRec"] * 3 + ["Pop"]
+    assert not [run for run in plan_of().runs() if run.phase == "trial"]
 
 
 def test_trials_have_a_seed_that_no_row_has():

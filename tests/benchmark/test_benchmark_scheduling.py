@@ -191,6 +191,21 @@ def test_a_row_that_can_share_the_table_no_more_is_not_shown(benchmark):
     assert [row.label for row in board.rows] == ["Pop"] and list(board.refused) == ["SASRec"]
 
 
+def test_a_row_that_cannot_share_the_table_is_not_run_and_its_ablations_are_not(benchmark):
+    refused = {"DreamRec": {"topk": [7]}}
+    runner = benchmark(models="Pop,DreamRec", protocols=refused, ablate=True)
+    assert [job["model"] for _, job in runner.jobs] == ["Pop"]
+    assert runner.reasons["DreamRec (no noise)"] == "DreamRec is not in the table"
+    assert runner.reasons["DreamRec"] == "its topk is [7], that of the table same"
+
+
+def test_no_two_runs_share_a_checkpoint_or_a_file_of_values(benchmark):
+    jobs = [job for _, job in benchmark(models=benchmark.tuned, tune=2, seeds=2).jobs]
+    assert len({job["settings"]["checkpoint_dir"] for job in jobs}) == 4
+    assert len({job["users_file"] for job in jobs}) == 4
+    assert [job["steps"] for job in jobs if job["kind"] == "seed"] == [True, False]
+
+
 @pytest.mark.parametrize("label", ["error", "describe", "a/b", "模型", "-rf", "../up"])
 def test_a_row_can_have_any_name(benchmark, label):
     benchmark(models={label: {"model": "Pop"}})

@@ -89,6 +89,14 @@ def test_what_is_reported_is_the_mean_over_samplings_and_each_draws_its_own(test
     assert run.trainer.evaluate(run.test_data) == samplings[0]
 
 
+def test_what_is_tested_is_the_best_model_not_the_last(tested):
+    _, run, job, result = tested("SASRec", 1)
+    for weights in run.trainer.model.parameters():
+        weights.data.normal_()  # stands for epochs after the best
+    assert run.trainer.evaluate(run.test_data, load_best_model=False) != result["test"]
+    assert worker.test(job, run.trainer.config, run)["test"] == result["test"]
+
+
 def test_trainings_of_neighbouring_seeds_share_no_sampling(tested, monkeypatch):
     seeds, evaluate = [], TrainerHooks.evaluate
 
