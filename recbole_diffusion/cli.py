@@ -195,12 +195,16 @@ def benchmark(arguments):
     from recbole_diffusion.benchmark.leaderboard import markdown
     from recbole_diffusion.benchmark.plan import make_plan
     from recbole_diffusion.benchmark.runner import Runner
+    from recbole_diffusion.config import parse_value
 
     settings = parse_settings(arguments)
     file, output = settings.pop("config", None), settings.pop("output", None)
     if True in (file, output):
         raise ValueError("--config takes a file and --output a folder")
-    flags = {name: bool(settings.pop(name, False)) for name in ("retry", "report")}
+    flags = {name: parse_value(str(settings.pop(name, False))) for name in ("retry", "report")}
+    for name, value in flags.items():
+        if type(value) is not bool:
+            raise ValueError(f"--{name} is {value!r}, neither True nor False")
     if flags["report"] and output and not file and not settings:
         where = output
     else:

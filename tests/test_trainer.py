@@ -82,6 +82,8 @@ def path_of(result, kind):
 def state(result, kind="best"):
     """The checkpoint of a run, ``best`` or ``last``, without wall times and its own settings."""
     state = checkpoint.load(path_of(result, kind))
+    for point in state.get("curve", []):
+        del point[1]  # seconds
     for key in ("seconds", "budget_seconds", "config"):
         state.pop(key, None)
     return state

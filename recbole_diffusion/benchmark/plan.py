@@ -112,7 +112,9 @@ class Plan(NamedTuple):
                 if number == 0 and not entry.ablates:
                     before = min(self.seeds) - 1
                     # Where there is nothing to choose, one trial says all.
-                    trials = self.tune if space_of(entry) else min(self.tune, 1)
+                    trials = min(self.tune, 1)
+                    if self.tune > 1 and space_of(entry):
+                        trials = self.tune
                     runs += [Run(entry, "trial", trial, before) for trial in range(trials)]
                 runs.append(Run(entry, "seed", number, seed))
         return runs
@@ -220,6 +222,8 @@ def make_plan(options, file=None):
     if not isinstance(external, dict):
         raise ConfigError(f"external is {external!r}, not a mapping of names to files")
     entries = _entries(values.get("models"))
+    if type(values["ablate"]) is not bool:
+        raise ConfigError(f"ablate is {values['ablate']!r}, neither True nor False")
     if values["ablate"]:
         entries = _with_ablations(entries)
     labels = [entry.label for entry in entries] + list(external)

@@ -145,18 +145,15 @@ def run(job):
     config = Config(job["model"], job["dataset"], None, as_texts(job["settings"]))
     fitted = fit(config)
     trainer = fitted.trainer
-    result = training_report(config, trainer) | {
-        "curve": trainer.curve,
-        "checkpoint": trainer.saved_model_file,
-    }
+    result = {"curve": trainer.curve, "checkpoint": None}
     if job["kind"] == "seed":
+        result["checkpoint"] = trainer.saved_model_file
         result |= test(job, config, fitted)
         result["steps"] = quality_by_steps(config, fitted) if job["steps"] else None
     else:
-        result["checkpoint"] = None
         Path(trainer.saved_model_file).unlink(missing_ok=True)
     Path(trainer.last_file).unlink(missing_ok=True)
-    return result
+    return training_report(config, trainer) | result  # now, for the peak of memory
 
 
 def test(job, config, fitted):

@@ -88,6 +88,8 @@ def test_a_run_is_named_by_all_that_its_result_depends_on():
     run = plan_of().runs()[0]
     assert run_id(run, "shop", {}, 2) != run_id(run, "shop", {}, 3)
     assert run_id(run, "shop", {}, 2) != run_id(run, "jd", {}, 2)
+    for change in ({"seed": 1}, {"number": 7}, {"phase": "trial"}):
+        assert run_id(run._replace(**change), "shop", {}, 2) != run_id(run, "shop", {}, 2)
 
 
 def test_ablations_follow_what_they_ablate_and_have_its_settings():
@@ -123,6 +125,7 @@ def test_ablations_follow_what_they_ablate_and_have_its_settings():
         ({"seeds": "[1,1]"}, "different ones"),
         ({"seeds": "many"}, "seeds is 'many'"),
         ({"tune": -1}, "tune is -1"),
+        ({"ablate": "maybe"}, "ablate is 'maybe'"),
         ({"sampling_seeds": 0}, "sampling_seeds is 0"),
         ({"jobs": "all"}, "jobs is 'all'"),
         ({"max_train_seconds": "abc"}, "max_train_seconds is 'abc', not a number above 0"),

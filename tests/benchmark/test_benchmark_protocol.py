@@ -1,8 +1,11 @@
 """Protocols: which rows are held out, and who can share a table."""
 
 import random
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 from recbole_diffusion.benchmark.protocol import (
     SHARED,
@@ -66,9 +69,8 @@ def test_every_difference_that_counts_is_a_reason(described):
 
 
 def test_the_hash_stands_for_the_pairs_alone(described, shop):
-    table, (_, valid, test) = described("SASRec")
+    _, (_, valid, test) = described("SASRec")
     whole = held_out_hash(test)
-    assert [table["held_out_hash"], table["valid_hash"]] == [whole, held_out_hash(valid)]
     assert whole == held_out_hash(described("SASRec", seed=99, MAX_ITEM_LIST_LENGTH=3)[1][2])
     assert whole != held_out_hash(valid)
     file = shop / "dataset" / "shop" / "shop.inter"
@@ -81,6 +83,28 @@ def test_the_hash_stands_for_the_pairs_alone(described, shop):
     kept = [line for line in lines if line != last[0]]
     file.write_text("\n".join([head, *kept]) + "\n")
     assert held_out_hash(described("SASRec")[1][2]) != whole
+
+
+def test_who_is_asked_for_what_is_in_the_hash_and_the_order_of_rows_is_not():
+    names = np.array(["[PAD]", "a", "b"])
+
+    def hashed(users, items):
+        rows = {"user": torch.tensor(users), "item": torch.tensor(items)}
+        tokens = {"user": names, "item": names}
+        return held_out_hash(
+            SimpleNamespace(
+                uid_field="user", iid_field="item", field2id_token=tokens, inter_feat=rows
+            )
+        )
+
+    assert hashed([1, 2], [1, 2]) == hashed([2, 1], [2, 1])
+    assert hashed([1, 2], [1, 2]) != hashed([1, 2], [2, 1])  # the same users and items
+
+
+def test_validation_and_test_rows_have_each_their_hash(described):
+    table, (_, valid, test) = described("SASRec")
+    assert table["held_out_hash"] == held_out_hash(test)
+    assert table["valid_hash"] == held_out_hash(valid) != table["held_out_hash"]
 
 
 @pytest.mark.parametrize(
