@@ -16,7 +16,7 @@ import yaml
 from recbole_diffusion import compat, registry
 from recbole_diffusion.config import Config, ConfigError, as_texts, parse_value, read_yaml
 from recbole_diffusion.paths import properties_dir
-from recbole_diffusion.quick_start import fit, write_json
+from recbole_diffusion.quick_start import fit, read_data, write_json
 from recbole_diffusion.space import grid, read_space, sample, to_ray
 
 SEARCHES = ("random", "grid", "optuna")
@@ -64,6 +64,7 @@ def tune(
     Raises:
         ConfigError: on a setting, space or option that has no meaning, or a folder that holds
             another search.
+        DataError: if the data are missing or unusable.
         ImportError: if Ray or Optuna is missing.
         ValueError: if every trial failed, with the first one's error.
     """
@@ -71,6 +72,7 @@ def tune(
     study, config, space = plan(
         model, dataset, space, trials, search, scheduler, files, settings, concurrent
     )
+    read_data(config)  # what is wrong with it would end every trial
     output = Path(output or Path("tune", f"{config['model']}-{config['dataset']}")).resolve()
     claim(output, study)
     folders = search_with_ray(study, config, space, concurrent, address, output)

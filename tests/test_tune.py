@@ -145,11 +145,15 @@ def test_when_all_trials_fail_the_first_error_is_said_in_one_line(without_ray, c
     assert not list(Path("tune").rglob("*.pth")) and not list(Path("tune").rglob("best.*"))
 
 
-def test_a_data_set_that_is_missing_is_said_in_one_line(without_ray, capsys):
-    space = spaced("window: {choice: [5]}\n")
-    assert main(["tune", "--model=MarkovChain", "--dataset=nowhere", f"--space={space}"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "nowhere.inter" in line
+def test_a_data_set_that_is_missing_is_said_in_one_line_before_ray_starts(
+    shop, capsys, monkeypatch
+):
+    monkeypatch.setattr(tuning, "search_with_ray", None)
+    arguments = ["tune", "--model=SASRec", "--dataset=retail", "--output=out"]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "retail.inter" in said and "dataset_scripts/retail.py" in said
+    assert not (shop / "out").exists()
 
 
 class Killed(BaseException):
