@@ -49,9 +49,9 @@ class Runner:
             self._read()
             self._agree()
             self._measure_external()
-            left = [run for run in self.plan.runs() if self._to_do(run)]
-            for run in left:
-                self._outdate(run)
+            runs = self.plan.runs()
+            left = [run for run in runs if self._to_do(run)]
+            self._outdate_all_but([run for run in runs if run not in left])
             self.count, self.begin, self.began_with = len(left), time.monotonic(), len(self.done)
             try:
                 while left or self.running:
@@ -351,10 +351,11 @@ class Runner:
         if self.last.get((record["label"], record["phase"], record["number"])) != record["id"]:
             self._write(record)
 
-    def _outdate(self, run):
-        """Says that what an earlier plan gave is no result of this one."""
-        what = (run.entry.label, run.phase, run.number)
-        if what in self.last:
+    def _outdate_all_but(self, runs):
+        """Says that what else an earlier plan gave is no result of this one."""
+        count = {(run.entry.label, run.phase, run.number) for run in runs}
+        count |= {(label, "external", 0) for label in self.plan.external}
+        for what in [what for what in self.last if what not in count]:
             self.journal.append(
                 {"kind": "outdated"} | dict(zip(("label", "phase", "number"), what))
             )

@@ -304,3 +304,16 @@ def test_the_time_left_is_that_of_the_rows_own_runs_shared_by_the_jobs(benchmark
     assert runner._left([sasrec, pop]) == pytest.approx(20)  # Pop as usual
     plan.settings["max_train_seconds"] = 100
     assert runner._left([pop]) == pytest.approx(50)
+
+
+def test_trials_of_a_plan_that_searched_more_are_not_shown_and_come_back_with_it(benchmark):
+    wide = benchmark.tuned
+    empty = benchmark.folder.parent / "nothing.yaml"
+    empty.write_text("# nothing\n")
+    narrow = {"mine": wide["mine"] | {"space": str(empty)}}
+    benchmark(lambda job: 0.9 if "hidden_size" in job["settings"] else 0.1, models=wide, tune=3)
+    assert len(read_board(benchmark.folder).trials) == 3
+    benchmark(models=narrow, tune=3)
+    assert [trial["number"] for trial in read_board(benchmark.folder).trials] == [0]
+    again = benchmark(models=wide, tune=3)
+    assert len(read_board(benchmark.folder).trials) == 3 and not again.jobs
