@@ -259,7 +259,7 @@ class Runner:
         return False
 
     def _process(self, name, job):
-        folder = self.output / "work"
+        folder = self.output / "running"
         folder.mkdir(parents=True, exist_ok=True)
         files = [folder / f"{name}.{kind}.json" for kind in ("job", "result")]
         files[0].write_text(json.dumps(job), encoding="utf-8")
@@ -287,8 +287,10 @@ class Runner:
 
     def _outcome(self, name, process):
         """What a process wrote down, or in a line how it ended without."""
-        job, result = (self.output / "work" / f"{name}.{kind}.json" for kind in ("job", "result"))
-        log = self.output / "work" / f"{name}.log"
+        job, result = (
+            self.output / "running" / f"{name}.{kind}.json" for kind in ("job", "result")
+        )
+        log = self.output / "running" / f"{name}.log"
         if not result.is_file():
             code = process.returncode
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"

@@ -17,7 +17,7 @@ import torch
 from recbole_diffusion import compat
 from recbole_diffusion.benchmark import rows
 from recbole_diffusion.benchmark.external import measure
-from recbole_diffusion.benchmark.protocol import describe
+from recbole_diffusion.benchmark.protocol import describe, held_out_hash
 from recbole_diffusion.config import Config, as_texts
 from recbole_diffusion.quick_start import (
     fit,
@@ -105,15 +105,14 @@ def external(job):
     """
     config = Config(job["model"], job["dataset"], None, as_texts(job["settings"]))
     _, loaders = read_data(config)
-    train, valid, test = (loader._dataset for loader in loaders)
-    _check_held_out(job, describe(config, train, valid, test))
-    measured = measure(job["path"], config, train, loaders[2])
+    _check_held_out(job, loaders[2]._dataset)
+    measured = measure(job["path"], config, loaders[0]._dataset, loaders[2])
     _write_table(job["users_file"], measured.per_user)
     return {"test": measured.test, "beyond": measured.beyond, "counts": measured.counts}
 
 
-def _check_held_out(job, protocol):
-    found = protocol["held_out_hash"]
+def _check_held_out(job, test_set):
+    found = held_out_hash(test_set)
     if found != job["held_out_hash"]:
         raise ValueError(
             f"the held-out rows (hash {found}) are no longer those of the table "
@@ -173,8 +172,7 @@ def test(job, config, fitted):
         ValueError: if the held-out rows are not those of the table.
     """
     trainer, test_set = fitted.trainer, fitted.test_data._dataset
-    valid_set = None if fitted.valid_data is None else fitted.valid_data._dataset
-    _check_held_out(job, describe(config, trainer.dataset, valid_set, test_set))
+    _check_held_out(job, test_set)
     samplings, tables, lists, first = [], [], [], {}
     for i in range(job["sampling_seeds"]):
         trainer.evaluation_seed = config["seed"] + i * SEEDS_APART

@@ -104,7 +104,7 @@ def test_a_run_of_a_benchmark_is_that_of_the_run_command(shop):
     best = list(shop.glob("out/checkpoints/mine-seed0-*/*.pth"))
     assert [file.name.endswith(".best.pth") for file in best] == [True]
     assert drawn["checkpoint"] == str(best[0].relative_to(shop))
-    assert not list(shop.glob("out/work/*"))
+    assert not list(shop.glob("out/running/*"))
 
 
 def test_the_best_trial_on_validation_is_what_is_seeded_and_trials_see_no_test(shop):
@@ -141,7 +141,7 @@ def test_what_fails_or_cannot_share_the_table_is_said_and_the_rest_goes_on(shop,
     assert runs["Pop", "seed", 0]["status"] == runs["ItemKNN", "seed", 0]["status"] == "done"
     assert runs["broken", "seed", 0]["error"] == "RuntimeError: the plate fell"
     assert "killed by signal 9 (out of memory?); see" in runs["killed", "seed", 0]["error"]
-    assert "plate" in next(shop.glob("out/work/broken-*.log")).read_text()
+    assert "plate" in next(shop.glob("out/running/broken-*.log")).read_text()
     (refused,) = (record["reasons"] for record in records if record["kind"] == "refused")
     assert refused["other k"] == "its topk is [3, 10], that of the table [2, 5, 10]"
     assert "did you mean 'train_batch_size'" in refused["misspelt"]
@@ -228,7 +228,7 @@ def test_a_benchmark_killed_five_times_gives_the_table_of_one_left_alone(shop):
 
     def workers():
         listed = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True)
-        return [line for line in listed.stdout.splitlines() if "killed/work/" in line]
+        return [line for line in listed.stdout.splitlines() if "killed/running/" in line]
 
     alone = command("alone")
     said, _ = alone.communicate()

@@ -44,7 +44,7 @@ class MadeUp(Runner):
     protocols = {}
 
     def _process(self, name, job):
-        work = self.output / "work"
+        work = self.output / "running"
         work.mkdir(exist_ok=True)
         if job["kind"] == "describe":
             result = {
