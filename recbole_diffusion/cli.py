@@ -192,8 +192,8 @@ def benchmark(arguments):
             "a benchmark needs statsmodels, plotly and pyarrow: pip install "
             f'"recbole-diffusion[benchmark]" ({error})'
         ) from error
-    from recbole_diffusion.benchmark.leaderboard import markdown
     from recbole_diffusion.benchmark.plan import make_plan
+    from recbole_diffusion.benchmark.printers import markdown
     from recbole_diffusion.benchmark.runner import Runner
     from recbole_diffusion.config import parse_value
 

@@ -11,7 +11,7 @@ import pytest
 
 import recbole_diffusion
 from recbole_diffusion import cli, quick_start
-from recbole_diffusion.benchmark import leaderboard, pages, runner
+from recbole_diffusion.benchmark import pages, printers, runner
 from recbole_diffusion.cli import main, parse_settings
 
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
@@ -205,7 +205,7 @@ def benched(monkeypatch):
     files = [Path("out/leaderboard.md")]
     board = SimpleNamespace(failed=seen.failed)
     monkeypatch.setattr(pages, "write_pages", lambda w: seen.reported.append(w) or (board, files))
-    monkeypatch.setattr(leaderboard, "markdown", lambda board: "# the table")
+    monkeypatch.setattr(printers, "markdown", lambda board: "# the table")
     return seen
 
 

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from recbole_diffusion.benchmark import leaderboard
+from recbole_diffusion.benchmark import printers
 from recbole_diffusion.benchmark.board import read_board
 from recbole_diffusion.benchmark.papers import check
 from recbole_diffusion.benchmark.report import write_report
 
 PAGES = {
-    "leaderboard.md": leaderboard.markdown,
-    "leaderboard.tex": leaderboard.latex,
-    "leaderboard.csv": leaderboard.csv,
+    "leaderboard.md": printers.markdown,
+    "leaderboard.tex": printers.latex,
+    "leaderboard.csv": printers.csv,
 }
 
 

@@ -13,12 +13,13 @@ from scipy import stats
 pytest.importorskip("statsmodels", reason="the extra 'benchmark' is not installed")
 pytest.importorskip("pyarrow", reason="the extra 'benchmark' is not installed")
 
-from recbole_diffusion.benchmark import leaderboard  # noqa: E402
+from recbole_diffusion.benchmark import leaderboard, printers  # noqa: E402
 from recbole_diffusion.benchmark.board import read_board  # noqa: E402
 
 PAPERS = [
-    {"label": "SASRec", "source": "Tables", "metric": "hit@10", "published": 1, "verdict": "no"},
-    {"label": "ICDDT", "paper": "T|oday_", "metric": "hit@10", "published": 0.31, "ours": None,
+    {"label": "SASRec", "source": "Tables", "metric": "hit@10", "published": 1, "ours": None,
+     "verdict": "no"},
+    {"label": "ICDDT", "source": "T|oday_", "metric": "hit@10", "published": 0.31, "ours": None,
      "verdict": "50% off"},
 ]  # fmt: skip
 
@@ -30,7 +31,7 @@ def board(output):
 
 @pytest.fixture(scope="module")
 def page(board):
-    return leaderboard.markdown(board)
+    return printers.markdown(board)
 
 
 def section(page, title):
@@ -185,9 +186,9 @@ def test_a_plan_without_a_finished_run_has_a_page(journal, tmp_path):
     journal(tmp_path)
     board = read_board(tmp_path)
     assert board.rows == [] and len(board.pending) == 9
-    page = leaderboard.markdown(board)
+    page = printers.markdown(board)
     assert "## Leaderboard" not in page and "| Later | no finished seed yet |" in page
-    assert leaderboard.csv(board).count("no finished seed") == 9
+    assert printers.csv(board).count("no finished seed") == 9
 
 
 def test_before_the_first_run_the_protocol_is_not_known(tmp_path, made_up):
@@ -207,7 +208,7 @@ def test_without_values_per_user_the_test_is_not_available_and_the_rest_stays(jo
     assert board.row("SASRec").users == {} and board.row("SASRec").test["ndcg@10"].mean > 0
     assert leaderboard.significance(board, "SASRec", "ndcg@10") == "not available"
     assert leaderboard.significance(board, "Twin", "ndcg@10") in ("n.s.", "below", "best")
-    row = section(leaderboard.markdown(board), "Significance")[1]["SASRec"]
+    row = section(printers.markdown(board), "Significance")[1]["SASRec"]
     assert row[3] == "not available" and "no values per user (users/" in row[-1]
 
 
@@ -219,7 +220,7 @@ def test_where_the_best_has_no_values_per_user_nothing_is_compared(file, journal
     made.run("ICDDT (one step)")
     board = read_board(tmp_path)
     assert board.against_best["ndcg@10"] == {} and board.ablations["ndcg@10"] == {}
-    page = leaderboard.markdown(board)
+    page = printers.markdown(board)
     row = section(page, "Significance")[1]["SASRec"]
     assert row[-1] == "not available: the best, ICDDT, has no values per user"
     assert "ICDDT with one step: not tested (ICDDT has no values per user)." in page
@@ -231,8 +232,8 @@ def test_an_ablation_without_its_model_is_not_tested(journal, tmp_path):
     board = read_board(tmp_path)
     said = leaderboard.ablation_sentences(board)
     assert said == ["ICDDT with one step: not tested (ICDDT has no finished seed)."]
-    assert "## Leaderboard" not in leaderboard.markdown(board)
-    assert "| ICDDT (one step) | 0." in leaderboard.markdown(board)
+    assert "## Leaderboard" not in printers.markdown(board)
+    assert "| ICDDT (one step) | 0." in printers.markdown(board)
 
 
 def test_models_with_other_rows_are_refused(journal, tmp_path):
@@ -343,7 +344,7 @@ def test_sampling_and_training_spreads_are_not_mixed_up(journal, tmp_path, made_
     row = board.row("ICDDT")
     assert row.test["ndcg@10"].sd == pytest.approx(0.1)
     assert row.sampling_sd["ndcg@10"] == pytest.approx(math.sqrt(2) * 0.001)
-    cells = section(leaderboard.markdown(board), "Two variances")[1]["ICDDT"]
+    cells = section(printers.markdown(board), "Two variances")[1]["ICDDT"]
     assert cells[2:4] == ["0.10000", "0.00141"]
 
 
@@ -376,7 +377,7 @@ def test_trials_failures_refusals_papers_and_commands_are_on_the_page(page):
 
 def test_a_label_is_text_in_markdown(page, made_up):
     assert made_up.script not in page and "&lt;script>boom()&lt;/script>" in page
-    assert leaderboard._md("a|b *c* `d` <b> &lt; x < 3 _e_ f_g\nh") == (
+    assert printers._md("a|b *c* `d` <b> &lt; x < 3 _e_ f_g\nh") == (
         r"a\|b \*c\* \`d\` &lt;b> &amp;lt; x < 3 \_e\_ f_g h"
     )
 
@@ -388,8 +389,8 @@ def test_many_metrics_are_shown_at_the_main_k_or_by_the_main_name(journal, tmp_p
     board = read_board(tmp_path)
     shown = leaderboard.shown_metrics(board)
     assert shown == ["hit@10", "mrr@10", "ndcg@5", "ndcg@10", "ndcg@20"]
-    assert "The CSV has 4 more." in leaderboard.markdown(board)
-    assert set(names) <= set(next(csv.reader(io.StringIO(leaderboard.csv(board)))))
+    assert "The CSV has 4 more." in printers.markdown(board)
+    assert set(names) <= set(next(csv.reader(io.StringIO(printers.csv(board)))))
 
 
 def test_a_metric_that_equals_another_for_every_model_is_not_shown_twice(journal, tmp_path):
@@ -398,7 +399,7 @@ def test_a_metric_that_equals_another_for_every_model_is_not_shown_twice(journal
     made.run("Twin", test={"hit@5": 0.3, "recall@5": 0.3, "ndcg@5": 0.1, "mrr@5": 0.2})
     board = read_board(tmp_path)
     assert leaderboard.shown_metrics(board) == ["recall@5", "ndcg@5", "mrr@5"]
-    assert "The CSV has 1 more." in leaderboard.markdown(board)
+    assert "The CSV has 1 more." in printers.markdown(board)
 
 
 def test_rows_without_history_and_all_test_rows_are_shown_where_there_are_any(
@@ -410,7 +411,7 @@ def test_rows_without_history_and_all_test_rows_are_shown_where_there_are_any(
     protocol = json.loads((tmp_path / "journal.jsonl").read_text().splitlines()[1])["protocol"]
     changed = protocol | {"rows_without_history": 1500, "behaviors": "view, buy"}
     made.write(kind="protocol", protocol=changed)
-    page = leaderboard.markdown(read_board(tmp_path))
+    page = printers.markdown(read_board(tmp_path))
     assert section(page, "All test rows")[1]["SASRec"][1:] == ["0.1234"] * 4
     assert (
         "1,500 test rows have no history." in page
@@ -420,7 +421,7 @@ def test_rows_without_history_and_all_test_rows_are_shown_where_there_are_any(
 
 # ---------------------------------------------------------------- LaTeX and CSV
 def test_latex_is_escaped_and_its_tables_are_whole(board):
-    text = leaderboard.latex(board)
+    text = printers.latex(board)
     for name in ("table", "tabular"):
         assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 11
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 11
@@ -431,14 +432,14 @@ def test_latex_is_escaped_and_its_tables_are_whole(board):
     for block in re.findall(r"\\begin\{tabular\}\{(lr*)\}(.*?)\\end\{tabular\}", text, re.S):
         lines = [line for line in block[1].splitlines() if line.endswith(r"\\")]
         assert {len(re.split(r"(?<!\\)&", line)) for line in lines} == {len(block[0])}
-    assert leaderboard._tex(r"[\a_b]^~") == (
+    assert printers._tex(r"[\a_b]^~") == (
         r"{[}\textbackslash{}a\_b]\textasciicircum{}\textasciitilde{}"
     )
     assert text.isascii()
 
 
 def test_csv_has_a_row_a_model_and_the_figures_of_the_board(board):
-    rows = {row["label"]: row for row in csv.DictReader(io.StringIO(leaderboard.csv(board)))}
+    rows = {row["label"]: row for row in csv.DictReader(io.StringIO(printers.csv(board)))}
     assert len(rows) == 7 + 3
     sasrec, spread = rows["SASRec"], board.row("SASRec").test["ndcg@10"]
     assert float(sasrec["ndcg@10"]) == spread.mean and float(sasrec["ndcg@10 sd"]) == spread.sd
@@ -464,8 +465,8 @@ def test_a_model_with_seeds_left_is_incomplete(journal, tmp_path):
     made.fail("SASRec", "out of memory", seed=2022, number=2)
     made.fail("lists.csv", "no such file", seed=None, phase="external")
     board = read_board(tmp_path)
-    assert ",incomplete," in leaderboard.csv(board)
-    page = leaderboard.markdown(board)
+    assert ",incomplete," in printers.csv(board)
+    page = printers.markdown(board)
     assert section(page, "Leaderboard")[1]["SASRec"][1] == "1 / 3"
     assert section(page, "Failed, refused and not finished")[1]["SASRec"][1:] == [
         "seed 2022 failed", "out of memory",

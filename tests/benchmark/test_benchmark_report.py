@@ -42,7 +42,8 @@ addEventListener("message", e => document.getElementById("said").textContent = e
 
 @pytest.fixture(scope="module")
 def board(output):
-    papers = [{"label": "ICDDT", "paper": "A & B", "metric": "hit@10", "published": 0.3}]
+    paper = {"label": "ICDDT", "source": "A & B", "metric": "hit@10", "published": 0.3}
+    papers = [paper | {"ours": 0.2, "verdict": "below by 0.1000"}]
     return read_board(output, papers=papers, command="run <all> of it")
 
 
