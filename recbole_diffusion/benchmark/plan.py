@@ -193,23 +193,21 @@ def make_plan(options, file=None):
         ValueError: on an unknown model.
     """
     defaults = read_yaml(properties_dir() / "benchmark.yaml")
+    settings = defaults.pop("settings")
     known = set(defaults) | OPTIONS
+    of_all = set(settings)  # a file may name them without `settings:`, as the command line does
     given = read_yaml(file) if file else {}
     for key in given:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
+        if key not in known | of_all | {"settings"}:
+            near = difflib.get_close_matches(str(key), known | of_all, n=1)
             hint = f"did you mean '{near[0]}'?" if near else "settings of runs go to `settings:`"
             raise ConfigError(f"{file}: a benchmark has no '{key}'; {hint}")
     options = {k: parse_value(v) if isinstance(v, str) else v for k, v in options.items()}
-    settings = dict(defaults.pop("settings"))
     settings |= _files(given.get("config_files")) | (given.get("settings") or {})
+    settings |= {key: given[key] for key in of_all & given.keys()}
     settings |= _files(options.get("config_files"))
     settings |= {key: value for key, value in options.items() if key not in known}
     values = defaults | given | {key: value for key, value in options.items() if key in known}
-    settings = {"max_train_seconds": values["max_train_seconds"]} | settings
-    for over in (given, options):
-        if "max_train_seconds" in over:
-            settings["max_train_seconds"] = over["max_train_seconds"]
     limit = settings["max_train_seconds"]
     if limit is not None and (type(limit) not in (int, float) or not limit > 0):
         raise ConfigError(f"max_train_seconds is {limit!r}, not a number above 0")

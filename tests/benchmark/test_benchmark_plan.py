@@ -178,3 +178,15 @@ def test_a_search_space_cannot_change_what_all_rows_share(tmp_path, key):
     with pytest.raises(ConfigError, match=f"model FPMC: {key} is the same for all rows"):
         plan_of(models=models, tune=2)
     assert plan_of(models=models).tune == 0  # the control: without trials it is not read
+
+
+def test_a_file_names_what_all_rows_share_with_or_without_settings(tmp_path):
+    file = tmp_path / "plan.yaml"
+    head = "dataset: shop\nmodels: [Pop]\n"
+    shared = "max_train_seconds: 60\nmask_history: True\n"
+    file.write_text(head + shared)
+    plan = make_plan({}, file)
+    assert plan.settings["max_train_seconds"] == 60 and plan.settings["mask_history"] is True
+    file.write_text(head + "settings:\n" + "".join(f"  {line}\n" for line in shared.splitlines()))
+    assert make_plan({}, file) == plan
+    assert make_plan({"mask_history": "False"}, file).settings["mask_history"] is False
