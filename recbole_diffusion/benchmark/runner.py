@@ -179,7 +179,7 @@ class Runner:
         """What the best trial of a row changed; None while one is missing.
 
         Raises:
-            LookupError: if all of them failed.
+            RuntimeError: if all of them failed.
         """
         entry = next(entry for entry in self.plan.entries if entry.label == label)
         trials = [run for run in self.plan.runs() if run.entry is entry and run.phase == "trial"]
@@ -192,7 +192,7 @@ class Runner:
                 metric = self.plan.record()["metric"]
                 scored.append((record["result"]["best_valid_result"][metric], -run.number))
         if not scored:
-            raise LookupError(label)
+            raise RuntimeError(f"all trials of {label} failed")
         return self.plan.sampled(entry, -max(scored)[1])
 
     def _id(self, run, settings):
@@ -213,7 +213,7 @@ class Runner:
     def _settings_or_failure(self, run):
         try:
             return self._settings(run)
-        except LookupError:
+        except RuntimeError:
             return self.plan.settings | run.entry.settings | {"seed": run.seed}
 
     # ---------------------------------------------------------------- processes
@@ -254,7 +254,7 @@ class Runner:
     def _all_trials_failed(self, run):
         try:
             self._best_trial(run.entry.ablates or run.entry.label)
-        except LookupError:
+        except RuntimeError:
             return True
         return False
 
