@@ -317,3 +317,11 @@ def test_trials_of_a_plan_that_searched_more_are_not_shown_and_come_back_with_it
     assert [trial["number"] for trial in read_board(benchmark.folder).trials] == [0]
     again = benchmark(models=wide, tune=3)
     assert len(read_board(benchmark.folder).trials) == 3 and not again.jobs
+
+
+def test_a_trial_without_the_metric_is_an_error_and_no_failed_trial(benchmark):
+    benchmark(models=benchmark.tuned, tune=2)
+    file = benchmark.folder / "journal.jsonl"
+    file.write_text(file.read_text().replace('"best_valid_result"', '"other"'))
+    with pytest.raises(KeyError, match="best_valid_result"):
+        benchmark(models=benchmark.tuned, tune=2)
