@@ -7,6 +7,7 @@ from recbole_diffusion.benchmark.board import COSTS
 ALPHA = 0.05
 MOST_COLUMNS = 6  # of the accuracy table; the rest is in the CSV
 LEVEL = "†"
+OTHER_TASK = 0.2  # difference in the share of targets seen before
 
 
 class Cell(NamedTuple):
@@ -151,8 +152,14 @@ def protocol_sentences(board):
             f"Every model has mask_history={found['mask_history']}, "
             f"candidates={found['candidates']}, train_rows={found['train_rows']} and "
             f"train_behaviors={found['train_behaviors']}; {found['seen_before']:.1%} of the test "
-            "targets stand in their user's earlier history."
+            f"targets and {found['valid_seen_before']:.1%} of the validation targets stand in "
+            "their user's earlier history."
         )
+        if abs(found["seen_before"] - found["valid_seen_before"]) > OTHER_TASK:
+            said.append(
+                "So validation and test are different tasks here, and what is best on validation, "
+                "by which epochs and trials are chosen, may be far from best on test."
+            )
         if found.get("behaviors"):
             said.append(f"Behaviour that is predicted: {found['behaviors']}.")
     else:

@@ -33,7 +33,8 @@ def describe(config, train_set, valid_set, test_set):
     Returns:
         dict: plain values. ``unit`` says what the metrics are means over: ``users`` where every
         user is ranked once, else ``rows``. ``seen_before`` is the share of the test targets that
-        the user had before. The hashes are `held_out_hash`'s.
+        the user had before, ``valid_seen_before`` that of the validation targets. The hashes
+        are `held_out_hash`'s.
 
     Raises:
         ValueError: if there are no validation rows, or the ranking is not over all items.
@@ -62,7 +63,8 @@ def describe(config, train_set, valid_set, test_set):
         "n_train_rows": len(train_set),
         "mask_history": (not one_by_one) if mask is None else mask,
         "candidates": config["candidates"],
-        "seen_before": seen_before(train_set, valid_set, test_set),
+        "seen_before": seen_before((train_set, valid_set), test_set),
+        "valid_seen_before": seen_before((train_set,), valid_set),
         "rows_without_history": split.get("test_rows_without_history", 0),
         "behaviors": None if config["BEHAVIOR_FIELD"] is None else config["target_behavior"],
         "eval_args": {key: config["eval_args"][key] for key in ("split", "order", "mode")},
@@ -87,33 +89,34 @@ def held_out_hash(dataset):
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
-def seen_before(train_set, valid_set, test_set):
-    """Share of the test targets that the user had before.
+def seen_before(past, held_out):
+    """Share of held-out targets that the user had before.
 
     Args:
-        train_set, valid_set, test_set (Dataset): the built data.
+        past (tuple of Dataset): what is split off before it; asked where rows have no order in
+            time.
+        held_out (Dataset): built validation or test data.
 
     Returns:
         float: in 0..1.
     """
 
     def pairs(users, items):
-        return users.numpy().astype(np.int64) * test_set.item_num + items.numpy()
+        return users.numpy().astype(np.int64) * held_out.item_num + items.numpy()
 
-    fields = (test_set.uid_field, test_set.iid_field)
-    target = pairs(*(test_set.inter_feat[field] for field in fields))
-    if getattr(test_set, "in_order", False):
-        past = pairs(*(test_set.store[field] for field in fields))
-        user = test_set.store[test_set.uid_field].numpy()
-        position = np.arange(len(past)) - test_set.start.numpy()[user]
-        pair, first = np.unique(past, return_index=True)  # stored in order: the first is earliest
+    fields = (held_out.uid_field, held_out.iid_field)
+    target = pairs(*(held_out.inter_feat[field] for field in fields))
+    if getattr(held_out, "in_order", False):
+        stored = pairs(*(held_out.store[field] for field in fields))
+        user = held_out.store[held_out.uid_field].numpy()
+        position = np.arange(len(stored)) - held_out.start.numpy()[user]
+        pair, first = np.unique(stored, return_index=True)  # in order: the first is earliest
         place = np.searchsorted(pair, target).clip(max=len(pair) - 1)
         known = pair[place] == target
-        earlier = position[first[place]] < test_set.inter_feat[POSITION].numpy()
+        earlier = position[first[place]] < held_out.inter_feat[POSITION].numpy()
         return float((known & earlier).mean())
-    parts = (train_set, valid_set)
-    past = [pairs(*(part.inter_feat[field] for field in fields)) for part in parts]
-    return float(np.isin(target, np.concatenate(past)).mean())
+    before = [pairs(*(part.inter_feat[field] for field in fields)) for part in past]
+    return float(np.isin(target, np.concatenate(before)).mean())
 
 
 def refusal(protocol, table):

@@ -132,7 +132,10 @@ class Runner:
             self.journal.append({"kind": "refused", "reasons": reasons})
         self.reasons = reasons
         same = ", ".join(f"{key} {table[key]}" for key in SHARED)
-        self.say(f"one protocol: {same}, {table['seen_before']:.1%} of the targets seen before")
+        self.say(
+            f"one protocol: {same}; seen before: {table['seen_before']:.1%} of the test targets, "
+            f"{table['valid_seen_before']:.1%} of the validation targets"
+        )
 
     def _measure_external(self):
         """Measures the lists of other programs, with the loaders of the first row of the table."""

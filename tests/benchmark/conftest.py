@@ -57,6 +57,7 @@ PROTOCOL = {
     "mask_history": False,
     "candidates": "all",
     "seen_before": 0.3125,
+    "valid_seen_before": 0.2468,
     "eval_args": {},
     "topk": [5, 10],
     "rows_without_history": 0,

@@ -198,6 +198,18 @@ def test_before_the_first_run_the_protocol_is_not_known(tmp_path, made_up):
     assert "The protocol is not recorded yet." in said and "no limit of time" in said
 
 
+def test_it_is_said_where_validation_and_test_are_different_tasks(journal, tmp_path):
+    made = journal(tmp_path)
+    board = read_board(tmp_path)
+    said = leaderboard.protocol_sentences(board)
+    shares = "31.2% of the test targets and 24.7% of the validation targets stand in"
+    assert shares in said and "different tasks" not in said
+    for share in (0.0, 0.9):
+        protocol = board.protocol | {"valid_seen_before": share}
+        made.write(kind="protocol", protocol=protocol)
+        assert "different tasks" in leaderboard.protocol_sentences(read_board(tmp_path))
+
+
 def test_without_values_per_user_the_test_is_not_available_and_the_rest_stays(journal, tmp_path):
     made = journal(tmp_path)
     for label in ("ICDDT", "SASRec", "Twin"):

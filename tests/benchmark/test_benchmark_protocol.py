@@ -121,23 +121,27 @@ def test_seen_before_counts_what_the_user_had_earlier(described, shop, model, ev
     table, (train, valid, test) = described(model, eval_args=eval_args)
     lines = (shop / "dataset" / "shop" / "shop.inter").read_text().splitlines()[1:]
     log = [line.split("\t") for line in lines]
-    fields = (test.uid_field, test.iid_field)
-    rows = zip(*(test.field2id_token[f][test.inter_feat[f].numpy()] for f in fields))
-    seen = total = 0
-    if eval_args["order"] == "RO":
-        past = set()
-        for part in (train, valid):
-            past |= set(zip(*(part.field2id_token[f][part.inter_feat[f].numpy()] for f in fields)))
-        seen, total = sum(row in past for row in rows), len(test)
-    else:
-        position = test.inter_feat["position"].numpy()
-        for (user, item), place in zip(rows, position):
-            own = sorted((float(t), i) for u, i, _, t in log if u == user)
-            seen += item in [i for _, i in own[:place]]
-            total += 1
-    assert table["seen_before"] == pytest.approx(seen / total)
-    assert 0 < seen < total
-    assert seen_before(train, valid, test) == table["seen_before"]
+
+    def rows(part):
+        fields = (part.uid_field, part.iid_field)
+        return zip(*(part.field2id_token[f][part.inter_feat[f].numpy()] for f in fields))
+
+    for key, held_out, past in (
+        ("seen_before", test, (train, valid)),
+        ("valid_seen_before", valid, (train,)),
+    ):
+        if eval_args["order"] == "RO":
+            before = {row for part in past for row in rows(part)}
+            seen = sum(row in before for row in rows(held_out))
+        else:
+            seen = 0
+            for (user, item), place in zip(rows(held_out), held_out.inter_feat["position"].numpy()):
+                own = sorted((float(t), i) for u, i, _, t in log if u == user)
+                seen += item in [i for _, i in own[:place]]
+        assert table[key] == pytest.approx(seen / len(held_out))
+        assert 0 < seen < len(held_out)
+        assert seen_before(past, held_out) == table[key]
+    assert table["seen_before"] != table["valid_seen_before"]
 
 
 def test_sampled_candidates_and_data_without_validation_are_refused(described):

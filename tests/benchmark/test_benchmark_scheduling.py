@@ -13,7 +13,8 @@ from recbole_diffusion.benchmark.protocol import SHARED
 from recbole_diffusion.benchmark.runner import Runner
 
 METRICS = ["hit@10", "ndcg@10"]
-PROTOCOL = dict.fromkeys(SHARED, "same") | {"dataset": "made-up", "seen_before": 0.5}
+SEEN = {"seen_before": 0.5, "valid_seen_before": 0.25}
+PROTOCOL = dict.fromkeys(SHARED, "same") | {"dataset": "made-up"} | SEEN
 
 
 class Ended:
