@@ -13,8 +13,6 @@ import speed_diffrec
 import speed_dreamrec
 import speed_icddt
 
-from recbole_diffusion import compat
-
 MEASUREMENTS = {"icddt": speed_icddt, "diffrec": speed_diffrec, "dreamrec": speed_dreamrec}
 
 
@@ -26,7 +24,6 @@ def main():
         command.add_argument("--data_path", default="dataset")
         module.add_options(command)
     arguments = parser.parse_args()
-    compat.apply()
     MEASUREMENTS[arguments.command].measure(arguments)
 
 

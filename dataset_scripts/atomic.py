@@ -219,7 +219,8 @@ def _parse(path, line, block, columns, behaviors, signed_time):
             header=None,
             names=list(columns),
             usecols=[*numbers, "behavior"],
-            dtype={**dict.fromkeys(numbers, "int64"), "behavior": "category"},
+            # Named, because pandas 3 would read words of digits as numbers.
+            dtype={**dict.fromkeys(numbers, "int64"), "behavior": pd.CategoricalDtype(behaviors)},
             na_filter=False,
             quoting=3,
             skip_blank_lines=False,
@@ -227,11 +228,8 @@ def _parse(path, line, block, columns, behaviors, signed_time):
     except (ValueError, OverflowError) as error:
         explain()
         raise InputError(f"{path}, from line {line} on: {error}") from None
-    words = frame["behavior"].cat
-    rank = {word: i for i, word in enumerate(behaviors)}
-    ranks = np.array([rank.get(word, -1) for word in words.categories], dtype="i1")
     table = np.zeros(len(frame), dtype=ROW)
-    table["behavior"] = ranks[words.codes.to_numpy()]
+    table["behavior"] = frame["behavior"].cat.codes  # the rank, -1 for any other word
     for name in numbers:
         table[name] = frame[name].to_numpy()
     positive = ["user", "item", "behavior"] + ([] if signed_time else ["time"])
@@ -278,6 +276,26 @@ def _what_is_wrong(text, columns, behaviors, signed_time):
         elif int(field) < 0 and not (name == "time" and signed_time):
             return f"{name} {field!r} is negative"
     return None
+
+
+NO_DATE = np.iinfo(np.int64).min
+
+
+def read_dates(text):
+    """Reads ISO dates.
+
+    Args:
+        text (pandas.Series): the dates.
+
+    Returns:
+        numpy.ndarray: nanoseconds since 1970, ``NO_DATE`` for what is no date or is not within the
+        years 1678 to 2261, which nanoseconds reach; shape: [n_rows].
+    """
+    stamps = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
+    limits = (limit.tz_localize("UTC") for limit in (pd.Timestamp.min, pd.Timestamp.max))
+    # pandas 3 reads other years too, in coarser units.
+    naive = stamps.where(stamps.between(*limits)).dt.tz_localize(None)
+    return naive.to_numpy().astype("datetime64[ns]").astype(np.int64)  # NaT is the smallest
 
 
 # --------------------------------------------------------------------------------------- counting

@@ -43,7 +43,12 @@ def read_fields(path, fields, header=None, member=None, **reading):
     """
     good = ",".join(f"(?:{field.pattern})" for field in fields.values())
     good_line = re.compile(good.encode() + b"\n")
-    dtypes = {name: field.dtype for name, field in fields.items() if field.dtype is not None}
+    # The texts of pandas 3 hold UTF-8 alone, objects any text.
+    dtypes = {
+        name: object if field.dtype is str else field.dtype
+        for name, field in fields.items()
+        if field.dtype is not None
+    }
     for line, block in atomic.read_body(path, header, member, **reading):
         if good_line.sub(b"", block):
             _raise_for_first_bad_line(path, line, block, fields)

@@ -243,11 +243,10 @@ def read_times(column, where):
         plain = text.str.fullmatch(r"[0-9]+(?:\.[0-9]+)?").to_numpy(bool)
         text[~plain] = [format(Decimal(value), "f") for value in text[~plain]]
         return numbers, text.to_numpy()
-    stamps = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
-    naive = stamps.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
-    nanoseconds = naive.astype(np.int64)
-    kind = "an ISO date" if stamps.notna().iloc[0] else "a number or an ISO date"
-    _check_times(text, stamps.notna().to_numpy(), nanoseconds < 0, kind, where)
+    nanoseconds = atomic.read_dates(text)
+    dated = nanoseconds != atomic.NO_DATE
+    kind = "an ISO date" if dated[0] else "a number or an ISO date"
+    _check_times(text, dated, nanoseconds < 0, kind, where)
     seconds = [_seconds(n) for n in nanoseconds.tolist()]
     return nanoseconds, np.array(seconds, dtype=object)
 

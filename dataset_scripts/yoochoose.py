@@ -54,12 +54,10 @@ def read_clicks(path, **reading):
         atomic.InputError: something in the file is malformed; names the line.
     """
     for line, frame in read_fields(path, COLUMNS, member="yoochoose-clicks.dat", **reading):
-        stamps = pd.to_datetime(frame["time"], format="ISO8601", utc=True, errors="coerce")
-        # What is no date is the smallest number here.
-        nanoseconds = stamps.dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64)
+        nanoseconds = atomic.read_dates(frame["time"])
         if nanoseconds.min() < 0:
             row = int(np.argmax(nanoseconds < 0))
-            wrong = "is no date" if pd.isna(stamps.iloc[row]) else "is before 1970"
+            wrong = "is no date" if nanoseconds[row] == atomic.NO_DATE else "is before 1970"
             raise atomic.InputError(
                 f"{path}, line {line + row}: time {frame['time'].iloc[row]!r} {wrong}"
             )

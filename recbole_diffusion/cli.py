@@ -5,6 +5,7 @@ import shlex
 import sys
 
 from recbole_diffusion import __version__
+from recbole_diffusion.paths import how_to_install, too_old
 
 RUN_HELP = """\
 train, select on validation, test once
@@ -353,6 +354,9 @@ def main(arguments=None):
         int: exit code; 2 for a mistake of the user, said in one line.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if too_old():
+        print(too_old(), file=sys.stderr)
+        return 2
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: recbole-diffusion {{{','.join(COMMANDS)}}} ...\n")
         print("  run      " + RUN_HELP.replace("\n", "\n           "))
@@ -381,7 +385,9 @@ def main(arguments=None):
         if "state=DEBUG" in " ".join(arguments):
             raise
         hint = ""
-        if isinstance(error, ImportError) and "pip install" not in str(error):
-            hint = "; `recbole-diffusion doctor` says what is missing or too new"
+        if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "recbole"):
+            hint = f": the libraries are not installed for this Python; {how_to_install()}"
+        elif isinstance(error, ImportError) and "pip install" not in str(error):
+            hint = "; `recbole-diffusion doctor` says what is missing or too old"
         print(f"recbole-diffusion: {' '.join(str(error).split())}{hint}", file=sys.stderr)
         return 2

@@ -1,26 +1,279 @@
-"""What RecBole 1.2.1 needs on today's dependencies. Nothing else in the package patches anything.
+"""What RecBole 1.2.0 and 1.2.1 need on today's libraries. Nothing else in the package patches.
 
-Version bounds that cannot be patched are in setup.py; ``recbole-diffusion doctor`` checks them.
+Each repair is for a symptom, on the libraries that have it; on others it does nothing. Line numbers
+are those of RecBole 1.2.1. This file imports RecBole and the libraries only when it is called, so
+that `recbole-diffusion doctor` can list the repairs where they are missing.
 """
 
+import importlib
 import warnings
+from collections.abc import Callable
+from functools import wraps
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
 
 # (message, category): warnings of the host that tell a user nothing
 _NOISE = [
     # recbole/trainer/trainer.py: amp.GradScaler(enabled=...) on torch >= 2.4
     (r"`torch.cuda.amp.GradScaler", FutureWarning),
-    # recbole/data/dataset/dataset.py: feat[field].fillna(inplace=True), sound before pandas 3
-    (r"A value is trying to be set on a copy", FutureWarning),
-    # recbole/data/interaction.py: np.argsort of a tensor on numpy 1.26
+    # lightgcn.py:124 and other graph models: torch.sparse.FloatTensor(...)
+    (r"torch.sparse.SparseTensor", UserWarning),
+    # dataset.py:648: feat[field].fillna(inplace=True); pandas 2 says that pandas 3 ignores it, and
+    # pandas 3 that it did: `fill_gaps` has filled the column before
+    (r"A value is (trying to be|being) set on a copy", Warning),
+    # recbole/data/interaction.py: np.argsort of a tensor on numpy 1.26 and 2
     (r"__array_wrap__ must accept", DeprecationWarning),
-    # scipy 1.12 asks for numpy < 1.29, torch's loader for writable arrays: both harmless here
+    # torch's loader asks for writable arrays: harmless here
     (r"The given NumPy array is not writable", UserWarning),
-    # ray <= 2.6.3 imports it; setup.py bounds setuptools for that reason
-    (r"pkg_resources is deprecated as an API", UserWarning),
 ]
+
+_NUMPY_NAMES = {
+    "bool": "bool_", "int": "int_", "float": "float64", "complex": "complex128",
+    "object": "object_", "str": "str_", "long": "int_", "unicode": "str_",
+}  # fmt: skip
+
+_LEN = len
+
+
+class Repair(NamedTuple):
+    """One place of RecBole and what is done there.
+
+    Attributes:
+        name (str): what the repair does.
+        symptom (str): what happens without it.
+        where (str): RecBole's file and line.
+        needed (Callable): whether the installed libraries have the symptom.
+        apply (Callable): patches RecBole or the library, in this process.
+    """
+
+    name: str
+    symptom: str
+    where: str
+    needed: Callable
+    apply: Callable
+
+
+def _release(package):
+    """The first two numbers of an installed version, (0, 0) if it is not installed."""
+    try:
+        numbers = version(package).split(".")[:2]
+        return tuple(int(number) for number in numbers)
+    except (PackageNotFoundError, ValueError):
+        return 0, 0
+
+
+# ------------------------------------------------------------------ numpy
+def _numpy_2():
+    return _release("numpy") >= (2, 0)
+
+
+def _name_types():
+    import numpy as np
+    from recbole.config import Config
+
+    for name, meaning in _NUMPY_NAMES.items():
+        if name not in vars(np):
+            setattr(np, name, getattr(np, meaning))
+    Config.compatibility_settings = lambda self: None
+
+
+# ------------------------------------------------------------------ scipy
+def _scipy_without_update():
+    return _release("scipy") >= (1, 13)
+
+
+def _update_dok():
+    from scipy.sparse import dok_matrix
+
+    def _update(self, values):
+        """Takes values as scipy < 1.13 did, {(row, column): value}."""
+        rows, columns = zip(*values)
+        self[list(rows), list(columns)] = list(values.values())
+
+    dok_matrix._update = _update
+
+
+# ------------------------------------------------------------------ pandas
+def _pandas_3():
+    return _release("pandas") >= (3, 0)
+
+
+def _fill_gaps():
+    from recbole.data.dataset import Dataset
+    from recbole.utils.enum_type import FeatureType
+
+    original = Dataset._fill_nan
+
+    @wraps(original)
+    def _fill_nan(self):
+        for name in self.feat_name_list:
+            table = getattr(self, name)
+            for field in table:
+                kind = self.field2type[field]
+                if kind == FeatureType.TOKEN:
+                    table[field] = table[field].fillna(0)
+                elif kind == FeatureType.FLOAT:
+                    table[field] = table[field].fillna(table[field].mean())
+        original(self)
+
+    Dataset._fill_nan = _fill_nan
+
+
+class _PandasWithTexts:
+    """pandas, whose ``read_csv`` reads an empty cell of a ``*_seq`` column as an empty text."""
+
+    def __init__(self, pandas):
+        self._pandas = pandas
+
+    def __getattr__(self, name):
+        return getattr(self._pandas, name)
+
+    def read_csv(self, *args, **kwargs):
+        table = self._pandas.read_csv(*args, **kwargs)
+        for column in table:
+            if str(column).endswith("_seq"):
+                table[column] = table[column].fillna("")
+        return table
+
+
+def _read_empty_sequences():
+    module = importlib.import_module("recbole.data.dataset.dataset")
+    module.pd = _PandasWithTexts(module.pd)
+
+
+def _lengths(value):
+    """``len``; of a column of sequences the length of each, as ``column.agg(len)`` gave it."""
+    import pandas as pd
+
+    if isinstance(value, pd.Series) and value.dtype == object:
+        return value.map(_LEN)
+    return _LEN(value)
+
+
+def _measure_rows():
+    for name in ("dataset", "kg_dataset", "sequential_dataset"):
+        importlib.import_module(f"recbole.data.dataset.{name}").len = _lengths
+
+
+# ------------------------------------------------------------------ RecBole 1.2.0
+def _recbole_1_2_0():
+    try:
+        return version("recbole") == "1.2.0"
+    except PackageNotFoundError:
+        return False
+
+
+def _end_dropout():
+    from recbole.model.general_recommender.ngcf import NGCF
+
+    original = NGCF.forward
+
+    @wraps(original)
+    def forward(self):
+        if self.training:
+            return original(self)
+        kept, self.message_dropout = self.message_dropout, 0.0
+        try:
+            return original(self)
+        finally:
+            self.message_dropout = kept
+
+    NGCF.forward = forward
+
+
+REPAIRS = (
+    Repair(
+        "numpy's old type names",
+        "AttributeError: `np.float_` was removed in the NumPy 2.0 release",
+        "config/configurator.py:625-635; np.float in evaluator/metrics.py:90,128,131,190,196, "
+        "data/interaction.py:31 and data/dataset/dataset.py:652",
+        _numpy_2,
+        _name_types,
+    ),
+    Repair(
+        "dok_matrix._update",
+        "AttributeError: 'dok_matrix' object has no attribute '_update'",
+        "model/general_recommender/lightgcn.py:111, ngcf.py:110, ncl.py:131, gcmc.py:174, "
+        "spectralcf.py:123",
+        _scipy_without_update,
+        _update_dok,
+    ),
+    Repair(
+        "gaps are filled",
+        "silent: missing values of .user and .item files stay NaN (pandas 3)",
+        "data/dataset/dataset.py:648,650",
+        _pandas_3,
+        _fill_gaps,
+    ),
+    Repair(
+        "empty sequences are read",
+        "AttributeError: 'float' object has no attribute 'split' (pandas 3)",
+        "data/dataset/dataset.py:501",
+        _pandas_3,
+        _read_empty_sequences,
+    ),
+    Repair(
+        "lengths of rows",
+        "ValueError: Length of values (1) does not match length of index; silent in "
+        "sequential_dataset.py, where every row gets the length of the table (pandas 3)",
+        "data/dataset/dataset.py:712,792,809,1217, kg_dataset.py:316, sequential_dataset.py:165",
+        _pandas_3,
+        _measure_rows,
+    ),
+    Repair(
+        "NGCF without dropout at evaluation",
+        "silent: scores are random, and NDCG lower (RecBole 1.2.0)",
+        "model/general_recommender/ngcf.py:159 of 1.2.0",
+        _recbole_1_2_0,
+        _end_dropout,
+    ),
+)
+_applied = set()
+
+# RecBole's models that do not run here, on any libraries: kind or name, and why.
+NOT_RUN = {
+    "knowledge": "knowledge-aware models need loaders that only RecBole itself has",
+    "decisiontree": "decision trees need a loader and a trainer that only RecBole itself has",
+    "NCL": "it needs faiss: pip install faiss-cpu",
+}
+# What RecBole 1.2.0 has not: models, the key of ItemKNN, the split.
+NEW_IN_1_2_1 = ("AsymKNN", "SASRecCPR", "GRU4RecCPR", "knn_method", "TS")
+
+
+def needed():
+    """The repairs that the installed libraries ask for.
+
+    Returns:
+        list of Repair: in their order; empty where RecBole needs none.
+    """
+    return [repair for repair in REPAIRS if repair.needed()]
+
+
+def too_new(name):
+    """What to do where a model, key or split is not in the RecBole that is installed.
+
+    Args:
+        name (str): its name.
+
+    Returns:
+        str: a sentence; None if it is there or RecBole never had it.
+    """
+    if name not in NEW_IN_1_2_1 or not _recbole_1_2_0():
+        return None
+    return (
+        f"{name} needs RecBole 1.2.1, this is 1.2.0: on Python 3.11 run "
+        'pip install "recbole==1.2.1" (it asks for ray <= 2.6.3, which cannot tune here)'
+    )
 
 
 def apply():
-    """Silences the host's known warnings. Called by our entry points, never on import."""
+    """Repairs RecBole in this process, once, and silences its known warnings.
+
+    Every `config.Config` calls it. Never called on import.
+    """
     for message, category in _NOISE:
         warnings.filterwarnings("ignore", message=message, category=category)
+    for repair in needed():
+        if repair.name not in _applied:
+            repair.apply()
+            _applied.add(repair.name)

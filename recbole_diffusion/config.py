@@ -18,7 +18,7 @@ import yaml
 from recbole.config import Config as HostConfig
 from recbole.utils import ModelType
 
-from recbole_diffusion import registry
+from recbole_diffusion import compat, registry
 from recbole_diffusion.paths import properties_dir
 
 # Read by RecBole without standing in any of its lists or YAMLs.
@@ -132,6 +132,9 @@ class Config(HostConfig):
         self._check_values()
 
     # ---------------------------------------------------------------- sources
+    def compatibility_settings(self):
+        compat.apply()  # the first thing that RecBole's Config does
+
     def _init_parameters_category(self):
         super()._init_parameters_category()
         # The host adds keys of a data set's YAML to lists that all its Configs share.
@@ -214,6 +217,11 @@ class Config(HostConfig):
         try:
             super()._set_default_parameters()
         except (NotImplementedError, RuntimeError, TypeError) as error:  # wrong metrics or topk
+            if self.final_config_dict["MODEL_TYPE"] not in RANKERS:
+                raise ConfigError(
+                    f"{self.model} rates rows one by one, with metrics like AUC: it needs a label "
+                    f"and eval_args with mode: labeled ({error})"
+                ) from error
             raise ConfigError(str(error)) from error
 
     # ---------------------------------------------------------------- checks
@@ -238,6 +246,8 @@ class Config(HostConfig):
                     f"{self.model} does not read it"
                 )
                 continue
+            if compat.too_new(key):
+                raise ConfigError(compat.too_new(key))
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise ConfigError(f"unknown setting '{key}' for {self.model}{hint}")
@@ -263,6 +273,9 @@ class Config(HostConfig):
         for key in ("epochs", "train_batch_size", "eval_users_per_batch", "MAX_ITEM_LIST_LENGTH"):
             if type(self[key]) is not int or self[key] < 1:
                 raise ConfigError(f"{key} is {self[key]!r}, it must be a whole number above 0")
+        for split in self["eval_args"]["split"] or {}:
+            if compat.too_new(split):
+                raise ConfigError(compat.too_new(split))
         if self["behavior_from"] is not None and self["BEHAVIOR_FIELD"] is None:
             raise ConfigError("behavior_from is set but BEHAVIOR_FIELD, its name, is not")
         if self["SPLIT"] == "sequence":

@@ -12,35 +12,37 @@ import re
 import tempfile
 from pathlib import Path
 
-from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion
+from recbole_diffusion import compat
+from recbole_diffusion.paths import how_to_install, properties_dir
 
-from recbole_diffusion.paths import properties_dir
-
-# Package: bounds and reason, as in setup.py; ray's upper bound is RecBole's.
+# Package: bounds and reason, as in pyproject.toml.
 BOUNDS = {
-    "torch": (">=2.6", "current GPUs need current releases; checkpoints are read as weights only"),
-    "recbole": ("==1.2.1", "the host; other releases were not run"),
-    "setuptools": ("<81", "ray <= 2.6.3 imports pkg_resources, which later ones lack"),
-    "numpy": (">=1.26,<2", "RecBole uses np.bool8 and np.float_, which numpy 2 removed"),
-    "pandas": (">=2,<3", "in pandas 3 RecBole's chained fillna(inplace=True) does nothing"),
-    "scipy": (">=1.11,<1.13", "LightGCN, NGCF and others call dok_matrix._update, gone in 1.13"),
-    "scikit-learn": (">=1.2", "L-DiffRec clusters the items with it"),
+    "torch": (">=2.6", "older ones run code that stands in a checkpoint"),
+    "recbole": (">=1.2,<1.3", "the host; 1.2.0 and 1.2.1 were run"),
+    "kmeans-pytorch": (">=0.3", "RecBole 1.2.0 imports it with its general models"),
+    "numpy": (">=1.26", "the oldest that was run"),
+    "pandas": (">=2.2", "the oldest that was run"),
+    "scipy": (">=1.11", "the oldest that was run"),
+    "scikit-learn": (">=1.3", "L-DiffRec clusters the items with it; the oldest that was run"),
     "tensorboard": (">=2.14", "RecBole's trainer logs with it"),
+    "packaging": (">=21", "this command compares versions with it"),
     "PyYAML": (">=6", "settings are YAML"),
     "tqdm": (">=4.60", "RecBole's progress bars"),
-    "packaging": (">=21", "this command compares versions with it"),
-    "ray": ("<=2.6.3", "RecBole's own upper bound; tuning uses it"),
-    "pyarrow": ("<20", "later ones may refuse numpy 1; tuning and .parquet files use it"),
-    "optuna": (">=3,<4", "ray 2.6.3 was run with it; tune --search=optuna uses it"),
-    "matplotlib": (">=3.8,<4", "pictures use it"),
-    "plotly": (">=5.20", "pictures use it"),
-    "statsmodels": (">=0.14,<0.15", "comparisons of models use it"),
+    "ray": (">=2.44", "tuning needs its newer interface"),
+    "optuna": (">=3", "tune --search=optuna uses it"),
+    "pyarrow": (">=14", "benchmarks, tuning and .parquet files use it"),
+    "matplotlib": (">=3.8", "pictures use it"),
+    "plotly": (">=5.20", "pictures and reports use it"),
+    "statsmodels": (">=0.14", "comparisons of models use it"),
 }
-# Fine if missing, but not if out of bounds.
-OPTIONAL = {"ray", "pyarrow", "optuna", "matplotlib", "plotly", "statsmodels"}
-PYTHON = (">=3.10,<3.12", "RecBole needs ray <= 2.6.3, which has no build for Python 3.12")
-HOST = ("recbole.config", "recbole.data", "recbole.trainer")  # what a run imports of RecBole
+# Fine if missing, but not if out of bounds: package to the extra that brings it.
+OPTIONAL = {
+    "ray": "tune", "optuna": "tune", "pyarrow": "parquet", "matplotlib": "pictures",
+    "plotly": "pictures", "statsmodels": "benchmark",
+}  # fmt: skip
+PYTHON = (">=3.11", "older ones were not run")
+# What a run and this command import
+IMPORTED = ("torch", "packaging", "recbole.config", "recbole.data", "recbole.trainer")
 
 
 def examine(data_path="dataset"):
@@ -51,8 +53,9 @@ def examine(data_path="dataset"):
 
     Returns:
         dict: plain values under ``ok``, ``versions``, ``broken`` (package, version, needs, reason
-        and remedy each), ``imports`` (module to error), ``device``, ``data``, ``properties`` and
-        ``saved``.
+        and remedy each), ``imports`` (module to error), ``repairs`` (what RecBole needs on these
+        libraries: name and symptom), ``not_run`` (models of RecBole: name or kind and why),
+        ``device``, ``data``, ``properties`` and ``saved``.
     """
     versions = {"python": platform.python_version()}
     versions.update((name, _version(name)) for name in BOUNDS)
@@ -63,14 +66,16 @@ def examine(data_path="dataset"):
     report = {
         "versions": versions,
         "broken": broken_bounds(versions),
-        "imports": {name: _import_error(name) for name in ("torch", *HOST)},
+        "imports": {name: _import_error(name) for name in IMPORTED},
+        "repairs": {repair.name: repair.symptom for repair in compat.needed()},
+        "not_run": _not_run(),
         "device": _device(),
         "data": _data(Path(data_path), properties),
         "properties": properties,
         "saved": _saved(Path("saved")),
     }
     report["ok"] = (
-        not report["broken"]
+        all(entry["package"] in OPTIONAL for entry in report["broken"])
         and not any(report["imports"].values())
         and properties is not None
         and report["saved"]["writable"]
@@ -93,8 +98,10 @@ def broken_bounds(versions):
         if version is None and name in OPTIONAL or within(version, needs):
             continue
         remedy = f'pip install "{name}{needs}"'
-        if name == "python":
-            remedy = "python3.11 -m venv .venv && .venv/bin/pip install recbole-diffusion"
+        if name == "python" or version is None:
+            remedy = how_to_install()
+        elif name in OPTIONAL:
+            remedy = f'pip install "recbole-diffusion[{OPTIONAL[name]}]"'
         broken.append(
             {"package": name, "version": version, "needs": needs, "reason": reason}
             | {"remedy": remedy}
@@ -112,10 +119,26 @@ def within(version, needs):
     Returns:
         bool: whether all of them hold.
     """
+    if version is None:
+        return False
     try:
-        return version is not None and SpecifierSet(needs).contains(version, prereleases=True)
+        from packaging.specifiers import SpecifierSet
+        from packaging.version import InvalidVersion
+    except ImportError:  # it stands among what is missing
+        return True
+    try:
+        return SpecifierSet(needs).contains(version, prereleases=True)
     except InvalidVersion:
         return False
+
+
+def _not_run():
+    """RecBole's models that do not run with what is installed, by kind or name."""
+    found = dict(compat.NOT_RUN)
+    if importlib.util.find_spec("faiss"):
+        del found["NCL"]
+    found.update((name, compat.too_new(name)) for name in compat.NEW_IN_1_2_1)
+    return {name: why for name, why in found.items() if why}
 
 
 def _version(name):
@@ -217,25 +240,34 @@ def text(report):
     broken = {entry["package"]: entry for entry in report["broken"]}
     lines = []
     for name, version in report["versions"].items():
-        line = f"{name:12} {version or 'not installed':16}"
+        line = f"{name:14} {version or 'not installed':16}"
         if name in broken:
             line += f" needs {broken[name]['needs']}: {broken[name]['reason']}"
-            line += f"\n{'':12} -> {broken[name]['remedy']}"
         lines.append(line.rstrip())
+    lines += [f"-> {remedy}" for remedy in dict.fromkeys(e["remedy"] for e in report["broken"])]
     for name, error in report["imports"].items():
         if error:
             lines.append(f"import {name} fails: {error}")
+    lines += [f"RecBole repaired: {name} ({why})" for name, why in report["repairs"].items()]
+    lines += [f"does not run: {name}: {why}" for name, why in report["not_run"].items()]
     device = report["device"]
     name = f" ({device['name']})" if device["name"] else ""
-    lines.append(
-        f"device: {device['kind']}{name}, {device['threads']} threads, {device['cores']} cores"
-    )
+    if device["kind"]:
+        lines.append(
+            f"device: {device['kind']}{name}, {device['threads']} threads, {device['cores']} cores"
+        )
     data = report["data"]
     lines.append(f"data sets in {data['path']} and in RecBole's wheel:")
     lines += [f"  {name}: {', '.join(files)}" for name, files in data["found"].items()]
-    lines += [f"  {name}: not there. {entry['hint']}" for name, entry in data["missing"].items()]
+    lines += [
+        f"  {name}: not there. {entry['hint']}"
+        for name, entry in data["missing"].items()
+        if entry["hint"]  # none where PyYAML is missing
+    ]
     lines.append(f"settings: {report['properties'] or 'properties/ is missing: reinstall'}")
     saved = report["saved"]
     lines.append(f"checkpoints: {saved['path']}{'' if saved['writable'] else ' cannot be written'}")
-    lines.append("all is well" if report["ok"] else "something is wrong, see above")
+    extras = sorted({OPTIONAL[name] for name in broken if name in OPTIONAL})
+    well = f"all is well but for {', '.join(extras)}, see above" if extras else "all is well"
+    lines.append(well if report["ok"] else "something is wrong, see above")
     return "\n".join(lines)

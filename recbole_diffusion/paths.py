@@ -1,6 +1,10 @@
-"""Where the shipped YAML files are."""
+"""Where is the package, and how is it installed? Works on any Python 3, with nothing installed."""
 
+import sys
 from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+OLDEST_PYTHON = (3, 11)
 
 
 def properties_dir():
@@ -12,11 +16,38 @@ def properties_dir():
     Raises:
         FileNotFoundError: if neither place has it (a broken installation).
     """
-    package = Path(__file__).resolve().parent
-    for folder in (package / "properties", package.parent / "properties"):
+    for folder in (PACKAGE / "properties", PACKAGE.parent / "properties"):
         if (folder / "overall.yaml").is_file():
             return folder
     raise FileNotFoundError(
-        f"no properties/ folder in {package} or beside it: the installation is incomplete, "
+        f"no properties/ folder in {PACKAGE} or beside it: the installation is incomplete, "
         "reinstall recbole-diffusion"
+    )
+
+
+def how_to_install():
+    """The commands that make an environment in which the package runs.
+
+    Returns:
+        str: for a shell; with pip, and in a checkout with uv too.
+    """
+    running = sys.version_info[:2]
+    python = "python{}.{}".format(*(running if running >= OLDEST_PYTHON else (3, 13)))
+    made = python + " -m venv .venv && .venv/bin/pip install "
+    if (PACKAGE.parent / "pyproject.toml").is_file():
+        script = "run_recbole_diffusion.py"
+        return made + f". && .venv/bin/python {script}, or with uv: uv run {script}"
+    return made + "recbole-diffusion"
+
+
+def too_old():
+    """What a person is told whose Python is too old.
+
+    Returns:
+        str: a line; None for a Python that will do.
+    """
+    if sys.version_info[:2] >= OLDEST_PYTHON:
+        return None
+    return "recbole-diffusion needs Python {}.{} or later, this is {}.{}: {}".format(
+        *OLDEST_PYTHON, *sys.version_info[:2], how_to_install()
     )

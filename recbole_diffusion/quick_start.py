@@ -8,13 +8,14 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
+import recbole
 import torch
 from recbole.data.dataloader import AbstractDataLoader
 from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.register import metrics_dict
 from recbole.utils import ModelType, init_logger, init_seed
 
-from recbole_diffusion import checkpoint, compat, registry
+from recbole_diffusion import checkpoint, registry
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.atomic import DataError
 from recbole_diffusion.data.dataloader import prepare_data
@@ -38,13 +39,13 @@ def run_recbole_diffusion(
         saved (bool): write checkpoints and test the best model; without, test the last one.
 
     Returns:
-        dict: model, dataset, seed, config, best_epoch, epochs, stopped_by, best_valid_result,
-        test_result, test_result_all_users (None unless asked for), test_result_all_rows (None
-        unless test rows without history were counted), never_trained_items (see
-        `audit.NeverTrainedAudit`; ``barred_all_rows`` are its metrics over all test rows), split,
-        build_seconds (of the model, with what it trains first), train_seconds, valid_seconds,
-        eval_seconds, peak_memory_mb, parameters and checkpoint; ``result_file`` writes the same as
-        JSON.
+        dict: model, dataset, seed, recbole (its version), config, best_epoch, epochs, stopped_by,
+        best_valid_result, test_result, test_result_all_users (None unless asked for),
+        test_result_all_rows (None unless test rows without history were counted),
+        never_trained_items (see `audit.NeverTrainedAudit`; ``barred_all_rows`` are its metrics over
+        all test rows), split, build_seconds (of the model, with what it trains first),
+        train_seconds, valid_seconds, eval_seconds, peak_memory_mb, parameters and checkpoint;
+        ``result_file`` writes the same as JSON.
 
     Raises:
         ConfigError: on a setting that is unknown or out of range.
@@ -52,7 +53,6 @@ def run_recbole_diffusion(
         CheckpointError: if a checkpoint to resume from does not fit.
         ValueError: for an unknown model, or one of RecBole's kinds that are not supported.
     """
-    compat.apply()
     config = Config(model, dataset, config_file_list, config_dict)
     fitted = fit(config, saved)
     trainer, test_data, split = fitted.trainer, fitted.test_data, fitted.split
@@ -91,6 +91,7 @@ def training_report(config, trainer):
         "model": config["model"],
         "dataset": config["dataset"],
         "seed": config["seed"],
+        "recbole": recbole.__version__,
         "best_epoch": trainer.best_epoch,
         "epochs": trainer.epochs_done,
         "stopped_by": trainer.stopped_by,
@@ -139,11 +140,7 @@ def fit(config, saved=True, after_validation=None):
     Raises:
         ConfigError, DataError, CheckpointError, ValueError: as `run_recbole_diffusion` does.
     """
-    if config["MODEL_TYPE"] in (ModelType.KNOWLEDGE, ModelType.DECISIONTREE):
-        raise ValueError(
-            f"{config['model']} needs loaders of its own in RecBole (knowledge graph or decision "
-            "trees), which are not supported here: run it with RecBole itself"
-        )
+    registry.refuse_what_does_not_run(config["model"], config.model_class)
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
     logger = getLogger()

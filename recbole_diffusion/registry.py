@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
@@ -9,6 +10,8 @@ import sys
 from recbole.utils import ModelType
 from recbole.utils import get_model as get_host_model
 from recbole.utils import get_trainer as get_host_trainer
+
+from recbole_diffusion import compat
 
 # Our models: name -> module below recbole_diffusion.model
 MODELS = {
@@ -87,6 +90,23 @@ def resolve(name):
     raise ValueError(_unknown(name, [*MODELS, *host.values()]))
 
 
+def refuse_what_does_not_run(name, model_class):
+    """Refuses RecBole's models that cannot run here.
+
+    Args:
+        name (str): the model's name.
+        model_class (type): its class.
+
+    Raises:
+        ValueError: with the reason, and what to install if that helps.
+    """
+    reason = compat.NOT_RUN.get(model_class.type.name.lower())
+    if name == "NCL" and not is_ours(model_class) and not importlib.util.find_spec("faiss"):
+        reason = compat.NOT_RUN[name]
+    if reason:
+        raise ValueError(f"{name} does not run here: {reason}")
+
+
 def _our_class(name):
     return getattr(importlib.import_module(f"recbole_diffusion.model.{MODELS[name]}"), name)
 
@@ -103,6 +123,9 @@ def check_class(model_class):
 
 
 def _unknown(name, known):
+    newer = {_plain(model): model for model in compat.NEW_IN_1_2_1}.get(_plain(name))
+    if newer is not None and compat.too_new(newer):
+        return compat.too_new(newer)
     known = sorted(set(known))
     by_plain = {_plain(candidate): candidate for candidate in known}
     near = difflib.get_close_matches(_plain(name), by_plain, n=3, cutoff=0.5)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from recbole.data.dataloader import AbstractDataLoader
 
-from recbole_diffusion import checkpoint, compat, registry
+from recbole_diffusion import checkpoint, registry
 from recbole_diffusion.config import Config
 from recbole_diffusion.quick_start import make_network, read_data
 from recbole_diffusion.trainer import TrainerHooks
@@ -107,7 +107,6 @@ def load_run(checkpoint_file, model=None, **settings):
         DataError: if the data are missing or unusable.
         ValueError: on an unknown model.
     """
-    compat.apply()
     state = checkpoint.load(checkpoint_file)
     missing = [key for key in ("model", "dataset", "config", "state_dict") if key not in state]
     if missing:

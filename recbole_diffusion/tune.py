@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from recbole_diffusion import compat, registry
+from recbole_diffusion import registry
 from recbole_diffusion.config import Config, ConfigError, as_texts, parse_value, read_yaml
 from recbole_diffusion.paths import properties_dir
 from recbole_diffusion.quick_start import fit, read_data, write_json
@@ -23,12 +23,14 @@ SEARCHES = ("random", "grid", "optuna")
 SCHEDULERS = ("asha", "none")
 OURS = ("checkpoint_dir", "resume", "result_file")  # of a trial, so not to be given
 STOPPED = "scheduler"
+LOOPBACK = "127.0.0.1"
 
 # Read when Ray starts: no reports home, Ctrl-C as everywhere else, state on disk at once, results
-# as plain files of ours.
+# as plain files of ours, trials in the folder where the search was started.
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -68,7 +70,6 @@ def tune(
         ImportError: if Ray or Optuna is missing.
         ValueError: if every trial failed, with the first one's error.
     """
-    compat.apply()
     study, config, space = plan(
         model, dataset, space, trials, search, scheduler, files, settings, concurrent
     )
@@ -188,24 +189,28 @@ def search_with_ray(study, config, space, concurrent, address, output):
     try:
         import ray
         from ray import tune as ray_tune
-        from ray.air import RunConfig, session
+
+        if not hasattr(ray_tune, "RunConfig"):
+            raise ImportError(f"Ray {ray.__version__} is too old")
     except ImportError as error:
         raise ImportError(
             f'tuning needs Ray: pip install "recbole-diffusion[tune]" ({error})'
         ) from error
     from recbole_diffusion.tune_callback import Watch
 
+    trials = output / "ray"
+
     def trial(params):
         os.chdir(study["started_in"])
-        run_trial(study, space, params["sampled"], Path(session.get_trial_dir()), session.report)
+        folder = trials / ray_tune.get_context().get_trial_id()  # Ray's own is a copy
+        run_trial(study, space, params["sampled"], folder, ray_tune.report)
 
     mode = "max" if config["valid_metric_bigger"] else "min"
     began_here = not ray.is_initialized()
     _start(ray, concurrent, address)
     try:
-        state = str(output / "ray")
-        if ray_tune.Tuner.can_restore(state):
-            tuner = ray_tune.Tuner.restore(state, trial, resume_errored=True)
+        if ray_tune.Tuner.can_restore(str(trials)):
+            tuner = ray_tune.Tuner.restore(str(trials), trial, resume_errored=True)
         else:
             tuner = ray_tune.Tuner(
                 trial,
@@ -219,13 +224,12 @@ def search_with_ray(study, config, space, concurrent, address, output):
                     max_concurrent_trials=concurrent,
                     reuse_actors=False,  # RecBole's logger and seeds are a process's
                     trial_dirname_creator=lambda trial: trial.trial_id,
-                    chdir_to_trial_dir=False,
                 ),
-                run_config=RunConfig(
-                    name="ray",
+                run_config=ray_tune.RunConfig(
+                    name=trials.name,
                     storage_path=str(output),
                     verbose=0,
-                    callbacks=[Watch(mode, config["valid_metric"])],
+                    callbacks=[Watch(mode, config["valid_metric"], trials)],
                 ),
             )
         results = tuner.fit()
@@ -236,7 +240,7 @@ def search_with_ray(study, config, space, concurrent, address, output):
             ray.shutdown()
     folders = []
     for result in results:
-        folders.append(Path(result.log_dir))
+        folders.append(Path(result.path))
         record = read_record(folders[-1])
         if result.error and "error" not in record:  # its process died
             record["error"] = _line(str(result.error).strip().splitlines()[-1])
@@ -245,7 +249,7 @@ def search_with_ray(study, config, space, concurrent, address, output):
 
 
 def _start(ray, concurrent, address):
-    """Joins a cluster, or starts Ray on this machine."""
+    """Joins a cluster, or starts Ray on this machine, for this machine alone."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if ray.is_initialized():
@@ -256,8 +260,15 @@ def _start(ray, concurrent, address):
         return
     # Ray would give every trial a single thread.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // concurrent)))
-    # The dashboard's job API runs what anybody sends it.
+    # Whoever reaches Ray's ports or its dashboard's job API runs code here. This is the switch that
+    # Ray sets on macOS and Windows; on Linux it has no other way to listen on the loopback only.
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     ray.init(num_cpus=concurrent, include_dashboard=False, **quiet)
+    listens_on = ray.nodes()[0]["NodeManagerAddress"]
+    if listens_on != LOOPBACK:
+        logging.getLogger().warning(
+            f"Ray {ray.__version__} listens on {listens_on}: who reaches it can run code here"
+        )
 
 
 def _searcher(study, config, space):
@@ -268,7 +279,7 @@ def _searcher(study, config, space):
             from ray.tune.search.optuna import OptunaSearch
         except ImportError as error:
             raise ImportError(
-                f'--search optuna needs Optuna: pip install "optuna<4" ({error})'
+                f'--search optuna needs Optuna: pip install "recbole-diffusion[tune]" ({error})'
             ) from error
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         return OptunaSearch(seed=config["seed"]), to_ray(space)
@@ -314,7 +325,6 @@ def run_trial(study, space, sampled, folder, report):
     if "stopped_by" in record:
         report({"score": record["score"], "epoch": record["epoch"]})
         return
-    compat.apply()
     sampled = {key: domain.short(sampled[key]) for key, domain in space.items()}
     record = {"sampled": sampled}
 

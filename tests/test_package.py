@@ -43,7 +43,7 @@ def test_importing_is_fast_and_has_no_effect(module, tmp_path):
 def test_properties_are_beside_the_package_or_inside_it(tmp_path, monkeypatch):
     package = tmp_path / "site" / "recbole_diffusion"
     package.mkdir(parents=True)
-    monkeypatch.setattr(paths, "__file__", str(package / "paths.py"))
+    monkeypatch.setattr(paths, "PACKAGE", package)
     with pytest.raises(FileNotFoundError, match="reinstall recbole-diffusion"):
         properties_dir()
     for folder in (package.parent / "properties", package / "properties"):  # inside wins
@@ -78,7 +78,7 @@ def wheel(tmp_path_factory):
     for name in ("recbole_diffusion", "properties"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / name, source / name, ignore=ignored)
-    for name in ("setup.py", "README.md"):
+    for name in ("setup.py", "pyproject.toml", "README.md"):
         shutil.copy(REPOSITORY / name, source / name)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"]
     options = ["--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source)]

@@ -104,7 +104,7 @@ def test_more_ranks_than_items_are_refused_with_both_numbers(run):
 
 
 def test_models_of_knowledge_graphs_are_refused_before_any_data_are_read():
-    with pytest.raises(ValueError, match="CFKG needs loaders of its own"):
+    with pytest.raises(ValueError, match="CFKG does not run here: knowledge-aware"):
         run_recbole_diffusion("CFKG", "nowhere")
     with pytest.raises(DataError, match="nowhere"):  # the control: others get to their data
         run_recbole_diffusion("Pop", "nowhere")

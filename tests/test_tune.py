@@ -1,8 +1,10 @@
 """Which settings are best on validation?"""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -313,10 +315,12 @@ def test_a_missing_library_is_said_with_the_command_that_installs_it(shop, capsy
     space = spaced("window: {choice: [5]}\n")
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert main(command("MarkovChain", space=space, search="optuna")) == 2
-    assert 'pip install "optuna' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "needs Optuna" in said and 'pip install "recbole-diffusion[tune]"' in said
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(command("MarkovChain", space=space, output="other")) == 2
-    assert 'pip install "recbole-diffusion[tune]"' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "needs Ray" in said and 'pip install "recbole-diffusion[tune]"' in said
 
 
 @pytest.fixture(scope="module")
@@ -326,6 +330,32 @@ def local_ray():
     tuning._start(ray, 1, None)
     yield ray
     ray.shutdown()
+
+
+def listeners(process):
+    """Addresses that a process and those it started listen on, in hexadecimal."""
+    tasks = Path("/proc", str(process), "task")
+    children = [int(c) for file in tasks.glob("*/children") for c in file.read_text().split()]
+    inodes = set()
+    for link in Path("/proc", str(process), "fd").iterdir():
+        with contextlib.suppress(OSError):
+            inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
+    found = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path("/proc", str(process), "net", name).read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and words[9] in inodes:
+                found.add(words[1].partition(":")[0])
+    return found.union(*map(listeners, children))
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc, which Linux has")
+def test_ray_listens_on_the_loopback_alone(local_ray):
+    local_ray.get(local_ray.remote(lambda: None).remote())  # a worker is there
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert listeners(os.getpid()) and listeners(os.getpid()) <= loopback
+    with socket.create_server(("", 0)):  # the control
+        assert not listeners(os.getpid()) <= loopback
 
 
 def test_ray_is_started_without_its_job_api_and_without_reports_home(local_ray):

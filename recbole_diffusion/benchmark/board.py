@@ -45,6 +45,7 @@ class Row:
         all_rows (dict): metric to mean, divided by all test rows; None where all were ranked.
         epochs, ended (str): best and last epoch of each seed, and what ended the training.
         settings, config (dict): over the entry of the plan, and all of them; of the first seed.
+        recbole (list of str): the versions of RecBole it ran on; empty where none is recorded.
         curves (list): (seed, points) where a point is [epoch, seconds, validation score].
         steps (dict): validation metrics against reverse steps, means over the seeds that were
             measured, or None.
@@ -72,6 +73,7 @@ class Row:
     ended: str
     settings: dict
     config: dict
+    recbole: list
     curves: list
     steps: dict
 
@@ -252,6 +254,7 @@ def _row(plan, label, runs, table, no_users):
         ended=_ended(ended),
         settings=_settings(runs[0], entry),
         config=results[0].get("config") or {},
+        recbole=sorted({result["recbole"] for result in results if result.get("recbole")}),
         curves=[(run.get("seed"), run["result"].get("curve") or []) for run in runs],
         steps=_steps([result.get("steps") for result in results]),
     )

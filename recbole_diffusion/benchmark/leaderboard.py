@@ -179,7 +179,8 @@ def protocol_sentences(board):
     if hints:
         said.append(f"The data: {' '.join(hints[0].split())}")
     if plan.get("version"):
-        said.append(f"recbole-diffusion {plan['version']}.")
+        hosts = " and ".join(sorted({host for row in board.rows for host in row.recbole}))
+        said.append(f"recbole-diffusion {plan['version']}{hosts and f' on RecBole {hosts}'}.")
     return " ".join(said)
 
 

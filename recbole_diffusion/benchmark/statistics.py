@@ -125,8 +125,8 @@ def seed_means(frames, label):
     for frame in frames:
         table = frame.set_index(KEYS).sort_index()
         if table.index.has_duplicates:
-            twice = table.index[table.index.duplicated()][0]
-            raise ValueError(f"{label} has the row {twice} more than once")
+            user, row = table.index[table.index.duplicated()][0]
+            raise ValueError(f"{label} has the row {(user, int(row))} more than once")
         tables.append(table)
         _same_rows(label, tables[0], f"{label} (another seed)", table)
     if len(tables) == 1:

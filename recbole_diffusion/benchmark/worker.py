@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_diffusion import compat
 from recbole_diffusion.benchmark import rows
 from recbole_diffusion.benchmark.external import measure
 from recbole_diffusion.benchmark.protocol import describe, held_out_hash
@@ -41,7 +40,6 @@ def main(job_file, result_file):
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
-    compat.apply()
     try:
         result = {"describe": describe_all, "external": external}.get(job["kind"], run)(job)
     except Exception as error:

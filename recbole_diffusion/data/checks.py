@@ -149,7 +149,7 @@ class CheckedRows:
         for field in needed.values():  # the host would fill a gap with id 0 or the mean
             gap = table[field].isna().to_numpy()
             if self.field2type[field] == FeatureType.FLOAT:
-                gap |= ~np.isfinite(table[field].to_numpy())
+                gap = gap | ~np.isfinite(table[field].to_numpy())
             if gap.any():
                 raise DataError(
                     f"{self._place(int(gap.argmax()))}: '{field}' is missing (empty, or a word for "

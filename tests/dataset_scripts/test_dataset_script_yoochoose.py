@@ -4,7 +4,7 @@ import gzip
 import shlex
 import zipfile
 from collections import Counter
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import atomic
@@ -17,7 +17,7 @@ from recbole_diffusion.config import Config, read_yaml
 from recbole_diffusion.paths import properties_dir
 
 FIELDS = ("user_id:token", "item_id:token", "timestamp:float")
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def clicks(n=600, seed=0, n_sessions=80):

@@ -163,7 +163,8 @@ def test_without_noise_the_exact_walk_is_the_ancestral_walk():
     for model in (exact, plain, noisy):
         model.denoiser.weight[:, :8] += 0.5 * torch.eye(8)
     scores = exact.full_sort_predict(BATCH)
-    close(scores, plain.full_sort_predict(BATCH))
+    # scores near 13 are 1e-6 apart in float32, and every step rounds
+    torch.testing.assert_close(scores, plain.full_sort_predict(BATCH), rtol=1e-5, atol=1e-5)
     assert torch.equal(scores, exact.full_sort_predict(BATCH))
     assert not torch.equal(noisy.full_sort_predict(BATCH), noisy.full_sort_predict(BATCH))
 
