@@ -234,7 +234,7 @@ _applied = set()
 NOT_RUN = {
     "knowledge": "knowledge-aware models need loaders that only RecBole itself has",
     "decisiontree": "decision trees need a loader and a trainer that only RecBole itself has",
-    "NCL": "it needs faiss: pip install faiss-cpu",
+    "NCL": "needs faiss: pip install faiss-cpu",
 }
 # What RecBole 1.2.0 has not: models, the key of ItemKNN, the split.
 NEW_IN_1_2_1 = ("AsymKNN", "SASRecCPR", "GRU4RecCPR", "knn_method", "TS")
@@ -256,13 +256,13 @@ def too_new(name):
         name (str): its name.
 
     Returns:
-        str: a sentence; None if it is there or RecBole never had it.
+        str: the rest of a sentence; None if it is there or RecBole never had it.
     """
     if name not in NEW_IN_1_2_1 or not _recbole_1_2_0():
         return None
     return (
-        f"{name} needs RecBole 1.2.1, this is 1.2.0: on Python 3.11 run "
-        'pip install "recbole==1.2.1" (it asks for ray <= 2.6.3, which cannot tune here)'
+        "needs RecBole 1.2.1, this is 1.2.0; on Python 3.11 it is installed by "
+        'pip install "recbole==1.2.1" (with ray <= 2.6.3, so without tuning)'
     )
 
 

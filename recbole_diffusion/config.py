@@ -247,7 +247,7 @@ class Config(HostConfig):
                 )
                 continue
             if compat.too_new(key):
-                raise ConfigError(compat.too_new(key))
+                raise ConfigError(f"{key} {compat.too_new(key)}")
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise ConfigError(f"unknown setting '{key}' for {self.model}{hint}")
@@ -275,7 +275,7 @@ class Config(HostConfig):
                 raise ConfigError(f"{key} is {self[key]!r}, it must be a whole number above 0")
         for split in self["eval_args"]["split"] or {}:
             if compat.too_new(split):
-                raise ConfigError(compat.too_new(split))
+                raise ConfigError(f"the split {split} {compat.too_new(split)}")
         if self["behavior_from"] is not None and self["BEHAVIOR_FIELD"] is None:
             raise ConfigError("behavior_from is set but BEHAVIOR_FIELD, its name, is not")
         if self["SPLIT"] == "sequence":

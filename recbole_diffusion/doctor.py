@@ -249,7 +249,9 @@ def text(report):
         if error:
             lines.append(f"import {name} fails: {error}")
     lines += [f"RecBole repaired: {name} ({why})" for name, why in report["repairs"].items()]
-    lines += [f"does not run: {name}: {why}" for name, why in report["not_run"].items()]
+    for why in dict.fromkeys(report["not_run"].values()):
+        names = [name for name, reason in report["not_run"].items() if reason == why]
+        lines.append(f"does not run: {', '.join(names)}: {why}")
     device = report["device"]
     name = f" ({device['name']})" if device["name"] else ""
     if device["kind"]:

@@ -125,7 +125,7 @@ def check_class(model_class):
 def _unknown(name, known):
     newer = {_plain(model): model for model in compat.NEW_IN_1_2_1}.get(_plain(name))
     if newer is not None and compat.too_new(newer):
-        return compat.too_new(newer)
+        return f"{newer} {compat.too_new(newer)}"
     known = sorted(set(known))
     by_plain = {_plain(candidate): candidate for candidate in known}
     near = difflib.get_close_matches(_plain(name), by_plain, n=3, cutoff=0.5)
