@@ -165,20 +165,60 @@ def _recbole_1_2_0():
 
 def _end_dropout():
     from recbole.model.general_recommender.ngcf import NGCF
+    from recbole.model.sequential_recommender.gru4reckg import GRU4RecKG
 
-    original = NGCF.forward
+    for model, rate in ((NGCF, "message_dropout"), (GRU4RecKG, "dropout")):
+        model.forward = _without_dropout_at_evaluation(model.forward, rate)
+
+
+def _without_dropout_at_evaluation(original, rate):
+    """A forward pass for which the attribute ``rate`` is 0 unless the model trains."""
 
     @wraps(original)
-    def forward(self):
+    def forward(self, *args):
         if self.training:
-            return original(self)
-        kept, self.message_dropout = self.message_dropout, 0.0
+            return original(self, *args)
+        kept = getattr(self, rate)
+        setattr(self, rate, 0.0)
         try:
-            return original(self)
+            return original(self, *args)
         finally:
-            self.message_dropout = kept
+            setattr(self, rate, kept)
 
-    NGCF.forward = forward
+    return forward
+
+
+def _allow_no_noise():
+    from recbole.model.general_recommender.diffrec import DiffRec
+
+    original = DiffRec.calculate_for_diffusion
+
+    @wraps(original)
+    def calculate_for_diffusion(self):
+        if self.noise_scale == 0:
+            self.reweight = False  # as RecBole 1.2.1: there is nothing to weigh by
+        else:
+            original(self)
+
+    DiffRec.calculate_for_diffusion = calculate_for_diffusion
+
+
+def _score_pairs():
+    from recbole.model.general_recommender.diffrec import DiffRec
+    from recbole.model.general_recommender.ldiffrec import LDiffRec
+
+    for model in (DiffRec, LDiffRec):
+        model.predict = _of_pairs(model.predict)
+
+
+def _of_pairs(original):
+    """Scores of user i with item i, out of those of all users with all these items."""
+
+    @wraps(original)
+    def predict(self, interaction):
+        return original(self, interaction).diagonal()
+
+    return predict
 
 
 REPAIRS = (
@@ -221,11 +261,25 @@ REPAIRS = (
         _measure_rows,
     ),
     Repair(
-        "NGCF without dropout at evaluation",
-        "silent: scores are random, and NDCG lower (RecBole 1.2.0)",
-        "model/general_recommender/ngcf.py:159 of 1.2.0",
+        "no dropout at evaluation",
+        "silent: scores of NGCF and GRU4RecKG are random (RecBole 1.2.0)",
+        "model/general_recommender/ngcf.py:159, sequential_recommender/gru4reckg.py:82 of 1.2.0",
         _recbole_1_2_0,
         _end_dropout,
+    ),
+    Repair(
+        "DiffRec without noise",
+        "AttributeError: 'DiffRec' object has no attribute 'betas' (RecBole 1.2.0)",
+        "model/general_recommender/diffrec.py:235 of 1.2.0",
+        _recbole_1_2_0,
+        _allow_no_noise,
+    ),
+    Repair(
+        "DiffRec and LDiffRec score pairs",
+        "a matrix of all pairs in place of a score a pair, in sampled evaluation (RecBole 1.2.0)",
+        "model/general_recommender/diffrec.py:328, ldiffrec.py:337 of 1.2.0",
+        _recbole_1_2_0,
+        _score_pairs,
     ),
 )
 _applied = set()

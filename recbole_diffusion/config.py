@@ -133,7 +133,8 @@ class Config(HostConfig):
 
     # ---------------------------------------------------------------- sources
     def compatibility_settings(self):
-        compat.apply()  # the first thing that RecBole's Config does
+        compat.apply()  # this is the first thing that RecBole's Config does
+        super().compatibility_settings()
 
     def _init_parameters_category(self):
         super()._init_parameters_category()

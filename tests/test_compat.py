@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from recbole.data.dataset import Dataset, SequentialDataset
+from recbole.data.interaction import Interaction
 from scipy.sparse import dok_matrix
 
 from recbole_diffusion import compat
@@ -126,6 +127,28 @@ def test_scores_of_ngcf_are_the_same_twice_and_training_drops_out(build_data, sh
     assert model.message_dropout > 0
 
 
+@pytest.mark.parametrize("name", ["DiffRec", "LDiffRec"])
+def test_recboles_diffrec_scores_a_user_and_an_item_as_its_full_ranking_does(
+    name, build_data, shop, small
+):
+    small_net = small(name) | {"n_cate": 1, "sampling_steps": 0}
+    config, _, (train, *_) = build_data(shop / "dataset", f"recbole:{name}", "shop", **small_net)
+    model = config.model_class(config, train._dataset).eval()
+    pairs = Interaction({"user_id": torch.tensor([1, 2, 3]), "item_id": torch.tensor([4, 5, 6])})
+    full = model.full_sort_predict(pairs).reshape(3, -1)
+    scores = model.predict(pairs)
+    assert scores.shape == (3,)
+    torch.testing.assert_close(scores, full[[0, 1, 2], [4, 5, 6]])
+
+
+def test_recboles_diffrec_trains_without_noise(build_data, shop, small):
+    settings = small("DiffRec") | {"noise_scale": 0.0, "reweight": True}
+    config, _, (train, *_) = build_data(shop / "dataset", "recbole:DiffRec", "shop", **settings)
+    model = config.model_class(config, train._dataset)
+    loss = model.calculate_loss(Interaction({"user_id": torch.tensor([1, 2, 3])}))
+    assert torch.isfinite(loss) and not model.reweight
+
+
 # ---------------------------------------------------------------- each repair
 # A run of RecBole's that fails, or a test of this file that does, without the repair.
 WITHOUT = {
@@ -134,8 +157,10 @@ WITHOUT = {
     "gaps are filled": "test_missing_numbers_become_the_mean_and_missing_words_the_padding",
     "empty sequences are read": "test_sequences_keep_their_own_lengths_and_an_empty_one_is_empty",
     "lengths of rows": "test_a_ready_made_split_with_histories_has_the_length_of_each",
-    "NGCF without dropout at evaluation": (
-        "test_scores_of_ngcf_are_the_same_twice_and_training_drops_out"
+    "no dropout at evaluation": "test_scores_of_ngcf_are_the_same_twice_and_training_drops_out",
+    "DiffRec without noise": "test_recboles_diffrec_trains_without_noise",
+    "DiffRec and LDiffRec score pairs": (
+        "test_recboles_diffrec_scores_a_user_and_an_item_as_its_full_ranking_does"
     ),
 }
 
