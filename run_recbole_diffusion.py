@@ -5,7 +5,7 @@ The same as ``recbole-diffusion run``. Without arguments: ICDDT on ml-100k.
 
 import sys
 
-from recbole_diffusion.cli import main
+from recbole_diffusion.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["run", *sys.argv[1:]]))

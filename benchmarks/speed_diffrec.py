@@ -13,8 +13,8 @@ from statistics import median
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_diffusion import registry
-from recbole_diffusion.config import Config
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config.config import Config
 from recbole_diffusion.data.dataloader import prepare_data
 
 ROWS = 50  # interactions a user of the large catalogue
@@ -104,10 +104,10 @@ def _settings(name, dataset):
 def _build(name, dataset, settings):
     """The model, its training loader and its optimiser."""
     config = Config(name, dataset, config_dict=settings)
-    train, _, _ = prepare_data(config, registry.get_dataset(config)(config))
+    train, _, _ = prepare_data(config, get_dataset(config)(config))
     torch.manual_seed(0)
     model = config.model_class(config, train.dataset).to(config["device"])
-    return model, train, registry.get_trainer(config)(config, model).optimizer
+    return model, train, get_trainer(config)(config, model).optimizer
 
 
 def _batch(users):

@@ -12,8 +12,8 @@ from statistics import median
 import torch
 from speed_diffrec import training_rate
 
-from recbole_diffusion import registry
-from recbole_diffusion.config import Config
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config.config import Config
 from recbole_diffusion.data.dataloader import prepare_data
 
 # DreamRec as its authors run it on Zhihu, whatever the defaults
@@ -44,10 +44,10 @@ def build(name, arguments, **settings):
     if name == "DreamRec":
         settings = PUBLISHED | settings
     config = Config(name, arguments.dataset, config_dict=settings)
-    train, valid, _ = prepare_data(config, registry.get_dataset(config)(config))
+    train, valid, _ = prepare_data(config, get_dataset(config)(config))
     torch.manual_seed(0)
     model = config.model_class(config, train.dataset)
-    optimizer = registry.get_trainer(config)(config, model).optimizer
+    optimizer = get_trainer(config)(config, model).optimizer
     return model, train, [rows for rows, *_ in valid], optimizer
 
 

@@ -12,10 +12,10 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 
-from recbole_diffusion import registry
-from recbole_diffusion.config import Config
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config.config import Config
 from recbole_diffusion.data.dataloader import prepare_data
-from recbole_diffusion.model.layers import sinusoid
+from recbole_diffusion.model.layers.basic import sinusoid
 from recbole_diffusion.model.sequential_recommender.icddt import ICDDT, NORM_EPS
 
 
@@ -96,7 +96,7 @@ def setting(model, arguments, plain):
     if plain:
         settings |= {"crop_history": False, "length_buckets": False}
     config = Config(model, arguments.dataset, config_dict=settings)
-    train, valid, _ = prepare_data(config, registry.get_dataset(config)(config))
+    train, valid, _ = prepare_data(config, get_dataset(config)(config))
     return config, train, valid
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_diffusion import registry
-from recbole_diffusion.config import Config
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config.config import Config
 from recbole_diffusion.data.dataloader import prepare_data
-from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 
 torch.set_num_threads(1)  # small tensors; two threads only wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for processes that tests start
@@ -58,7 +58,7 @@ def build_data():
     def build(folder, model, dataset="tiny", **settings):
         quiet = {"data_path": str(folder), "use_gpu": False, "show_progress": False}
         config = Config(model, dataset, config_dict=quiet | settings)
-        data = registry.get_dataset(config)(config)
+        data = get_dataset(config)(config)
         return config, data, prepare_data(config, data)
 
     return build

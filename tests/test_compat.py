@@ -14,8 +14,8 @@ from recbole.data.interaction import Interaction
 from scipy.sparse import dok_matrix
 
 from recbole_diffusion import compat
-from recbole_diffusion.config import Config, ConfigError
-from recbole_diffusion.registry import get_model, resolve
+from recbole_diffusion.config.config import Config, ConfigError
+from recbole_diffusion.config.names import get_model, resolve
 
 OLD = "1.2.0"
 FILES = {
@@ -213,7 +213,7 @@ def test_what_only_recbole_1_2_1_has_is_said_in_a_line(monkeypatch, shop):
     monkeypatch.setattr(compat, "version", {"recbole": OLD}.get)
     assert "needs RecBole 1.2.1, this is 1.2.0" in compat.too_new("TS")
     assert compat.too_new("SASRec") is None
-    monkeypatch.setattr("recbole_diffusion.registry._host_names", lambda: {"sasrec": "SASRec"})
+    monkeypatch.setattr("recbole_diffusion.config.names._host_names", lambda: {"sasrec": "SASRec"})
     with pytest.raises(ValueError, match=r"^SASRecCPR needs RecBole 1.2.1.*recbole==1.2.1"):
         resolve("sasrec-cpr")
     monkeypatch.undo()
@@ -228,7 +228,7 @@ def test_what_only_recbole_1_2_1_has_is_said_in_a_line(monkeypatch, shop):
 
 
 def test_models_that_cannot_run_are_refused_with_the_reason(monkeypatch, shop, small):
-    from recbole_diffusion.quick_start import run_recbole_diffusion
+    from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 
     find = importlib.util.find_spec
     without = lambda name, *rest: None if name == "faiss" else find(name, *rest)  # noqa: E731

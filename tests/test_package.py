@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import recbole_diffusion
-from recbole_diffusion import paths
-from recbole_diffusion.paths import properties_dir
+from recbole_diffusion.config.config import paths
+from recbole_diffusion.config.paths import properties_dir
 
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
 HEAVY = {"torch", "recbole", "numpy", "pandas", "scipy", "yaml", "ray"}
-LIGHT = ["recbole_diffusion", "recbole_diffusion.cli", "recbole_diffusion.doctor"]
+LIGHT = ["recbole_diffusion", "recbole_diffusion.cli.main", "recbole_diffusion.cli.doctor"]
 
 
 def python(code, **options):
@@ -53,11 +53,11 @@ def test_properties_are_beside_the_package_or_inside_it(tmp_path, monkeypatch):
 
 
 def test_every_model_of_ours_has_its_settings_and_is_found():
-    from recbole_diffusion import registry
+    from recbole_diffusion.config.config import names as REGISTRY
 
-    for name in registry.MODELS:
+    for name in MODELS:
         assert (properties_dir() / "model" / f"{name}.yaml").is_file()
-        assert registry.get_model(name).__name__ == name
+        assert get_model(name).__name__ == name
 
 
 def test_no_shipped_file_is_ignored_by_git():
@@ -110,7 +110,7 @@ def test_installed_elsewhere_it_runs_from_any_folder(wheel, tmp_path, shop, smal
         archive.extractall(site)  # what pip does with a wheel of pure Python
     code = (
         f"import sys\nsys.path.insert(0, {str(site)!r})\n"
-        "from recbole_diffusion import paths\nfrom recbole_diffusion.cli import main\n"
+        "from recbole_diffusion import paths\nfrom recbole_diffusion.cli.main import main\n"
         "print(paths.properties_dir())\n"
         f"sys.exit(main({['run', '--model=ICDDT', '--dataset=shop', '--result_file=r.json']!r}"
         f" + {[f'--{key}={value}' for key, value in small('ICDDT').items()]!r}))"

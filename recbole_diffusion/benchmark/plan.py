@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbole_diffusion import registry
+from recbole_diffusion.config.config import names as REGISTRY
 from recbole_diffusion.benchmark.protocol import SHARED
-from recbole_diffusion.config import ConfigError, parse_value, read_yaml
-from recbole_diffusion.paths import properties_dir
-from recbole_diffusion.space import read_space, sample
+from recbole_diffusion.config.config import ConfigError, parse_value, read_yaml
+from recbole_diffusion.config.paths import properties_dir
+from recbole_diffusion.config.space import read_space, sample
 
 FIRST_SEED = 2020
 # What a file may hold beside the keys of properties/benchmark.yaml.
@@ -148,7 +148,7 @@ def space_of(entry):
     Raises:
         ConfigError: if there is no file for its model.
     """
-    name = registry.resolve(entry.model)[0]
+    name = resolve(entry.model)[0]
     return _read_space(str(entry.space or properties_dir() / "tune" / f"{name}.yaml"))
 
 
@@ -286,7 +286,7 @@ def _entries(models):
                 f"model {label} has '{sorted(unknown)[0]}', which is none of {sorted(OF_A_MODEL)}"
             )
         name = str(parts.get("model", label))
-        registry.resolve(name)
+        resolve(name)
         settings = _files(parts.get("config_files")) | (parts.get("settings") or {})
         own = (OWN | {"max_train_seconds"}) & set(settings)
         if own:
@@ -302,8 +302,8 @@ def _with_ablations(entries):
     result = []
     for entry in entries:
         result.append(entry)
-        name, model_class = registry.resolve(entry.model)
-        if not registry.is_shipped(model_class):
+        name, model_class = resolve(entry.model)
+        if not is_shipped(model_class):
             continue  # RecBole's model of the same name
         for change, settings in ablations.get(name, {}).items():
             label = f"{entry.label} ({change})"

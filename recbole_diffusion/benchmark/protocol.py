@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 from recbole.utils import ModelType
 
-from recbole_diffusion.data.checks import POSITION
+from recbole_diffusion.data.loading import POSITION
 
 # In words, why two models cannot stand in one table.
 SHARED = {

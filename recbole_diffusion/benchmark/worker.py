@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_diffusion.benchmark import rows
+from recbole_diffusion.evaluator import ranked_rows as rows
 from recbole_diffusion.benchmark.external import measure
 from recbole_diffusion.benchmark.protocol import describe, held_out_hash
-from recbole_diffusion.config import Config, as_texts
-from recbole_diffusion.quick_start import (
+from recbole_diffusion.config.config import Config, as_texts
+from recbole_diffusion.quick_start.quick_start import (
     fit,
     over_all_rows,
     read_data,
@@ -234,8 +234,8 @@ def quality_by_steps(config, fitted):
         that does not choose how many steps it walks.
     """
     from recbole_diffusion.diffusion.reverse import evenly_spaced
-    from recbole_diffusion.pictures import NEEDS, STEPS, changed, steps_curve
-    from recbole_diffusion.saved_run import SavedRun
+    from recbole_diffusion.pictures.pictures import NEEDS, STEPS, changed, steps_curve
+    from recbole_diffusion.quick_start.saved_run import SavedRun
 
     trainer, model = fitted.trainer, fitted.trainer.model
     if not fitted.valid_data:

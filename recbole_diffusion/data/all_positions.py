@@ -9,8 +9,8 @@ import torch
 from recbole.data.dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 
-from recbole_diffusion.data.checks import POSITION
-from recbole_diffusion.data.histories import runs
+from recbole_diffusion.data.loading import POSITION
+from recbole_diffusion.data.runs import runs
 
 
 def cut_windows(n_items, length):

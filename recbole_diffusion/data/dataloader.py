@@ -11,10 +11,10 @@ from recbole.data.interaction import Interaction
 from recbole.data.utils import create_samplers, get_dataloader
 
 from recbole_diffusion.data.all_positions import AllPositionsTrainDataLoader
-from recbole_diffusion.data.atomic import DataError
-from recbole_diffusion.data.checks import POSITION
+from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.data.loading import POSITION
 from recbole_diffusion.data.dataset import LazySequentialDataset
-from recbole_diffusion.data.histories import runs
+from recbole_diffusion.data.runs import runs
 
 POOL_BATCHES = 50  # batches that are sorted by length together
 

@@ -12,8 +12,8 @@ import torch
 from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction
 
-from recbole_diffusion.data.atomic import DataError
-from recbole_diffusion.data.checks import POSITION, TIED, CheckedRows
+from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.data.loading import POSITION, TIED, CheckedRows
 
 
 def select(rows, mask):

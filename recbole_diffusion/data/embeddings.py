@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_diffusion.data.atomic import DataError
+from recbole_diffusion.data.lines import DataError
 
 
 def read_item_embeddings(name, dataset):

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from recbole_diffusion import registry
-from recbole_diffusion.checkpoint import own_randomness
-from recbole_diffusion.config import Config, read_yaml
-from recbole_diffusion.paths import properties_dir
-from recbole_diffusion.quick_start import read_data
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.trainer.checkpoint import own_randomness
+from recbole_diffusion.config.config import Config, read_yaml
+from recbole_diffusion.config.paths import properties_dir
+from recbole_diffusion.quick_start.quick_start import read_data
 
 ABLATIONS = read_yaml(properties_dir() / "ablations.yaml")
 ALL = [(model, name) for model, named in ABLATIONS.items() for name in named]
@@ -62,7 +62,7 @@ def passes(network, rows):
 
 
 def test_every_model_that_diffuses_has_its_ablations():
-    assert set(ABLATIONS) == set(registry.MODELS) - {"MarkovChain"}
+    assert set(ABLATIONS) == set(MODELS) - {"MarkovChain"}
     known = {"one reverse step", "no noise", "no guidance", "x_t zeroed"}
     assert {name for _, name in ALL} == known
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from recbole_diffusion.benchmark import external
-from recbole_diffusion.config import Config
-from recbole_diffusion.data.atomic import DataError
-from recbole_diffusion.quick_start import fit
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.quick_start.quick_start import fit
 
 METRICS = ["Hit", "NDCG", "MRR", "MAP", "Recall", "Precision"]
 ABOUT_ITEMS = ["ItemCoverage", "AveragePopularity", "GiniIndex", "ShannonEntropy", "TailPercentage"]

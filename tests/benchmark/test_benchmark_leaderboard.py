@@ -13,8 +13,9 @@ from scipy import stats
 pytest.importorskip("statsmodels", reason="the extra 'benchmark' is not installed")
 pytest.importorskip("pyarrow", reason="the extra 'benchmark' is not installed")
 
-from recbole_diffusion.benchmark import leaderboard, printers  # noqa: E402
-from recbole_diffusion.benchmark.board import read_board  # noqa: E402
+from recbole_diffusion.benchmark import printers  # noqa: E402
+from recbole_diffusion.benchmark.report.page import tables as leaderboard
+from recbole_diffusion.benchmark.report.board import read_board  # noqa: E402
 
 PAPERS = [
     {"label": "SASRec", "source": "Tables", "metric": "hit@10", "published": 1, "ours": None,

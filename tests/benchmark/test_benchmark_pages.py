@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from recbole_diffusion.benchmark import pages
-from recbole_diffusion.benchmark.pages import write_pages
+from recbole_diffusion.benchmark.report.page import write as pages
+from recbole_diffusion.benchmark.report.write import write_pages
 
 FILES = ["leaderboard.md", "leaderboard.tex", "leaderboard.csv", "report.html"]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from recbole_diffusion import registry
-from recbole_diffusion.benchmark import papers
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.benchmark.report.page import papers
 from recbole_diffusion.benchmark.protocol import held_out_hash
-from recbole_diffusion.config import ConfigError
-from recbole_diffusion.paths import properties_dir
+from recbole_diffusion.config.config import ConfigError
+from recbole_diffusion.config.paths import properties_dir
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "dataset_scripts"
 HELD_OUT = "0123456789abcdef"
@@ -320,7 +320,7 @@ def test_a_shipped_table_says_where_it_is_from_and_what_it_holds(file, tmp_path)
     assert {"authors", "title"} - set(source) == unknown
     assert (properties_dir() / "dataset" / f"{table['dataset']}.yaml").is_file()
     for model, figures in table["figures"].items():
-        assert registry.resolve(model)[0] == model
+        assert resolve(model)[0] == model
         for metric, (value, sd) in figures.items():
             assert 0 < value < 1 and (sd is None or 0 < sd < value), metric
         # More is found among more items.

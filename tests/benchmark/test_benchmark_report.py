@@ -15,8 +15,8 @@ pytest.importorskip("plotly", reason="the extra 'benchmark' is not installed")
 from plotly.offline import get_plotlyjs  # noqa: E402
 
 from recbole_diffusion.benchmark import leaderboard  # noqa: E402
-from recbole_diffusion.benchmark.board import read_board  # noqa: E402
-from recbole_diffusion.benchmark.report import write_report  # noqa: E402
+from recbole_diffusion.benchmark.report.board import read_board  # noqa: E402
+from recbole_diffusion.benchmark.report.page import write_report  # noqa: E402
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 HOOKS = """<script>

@@ -14,7 +14,7 @@ import pytest
 from recbole_diffusion.benchmark.journal import read_journal
 from recbole_diffusion.benchmark.plan import make_plan
 from recbole_diffusion.benchmark.runner import Runner, duration
-from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 
 BROKEN = """
 import os
@@ -218,7 +218,7 @@ def test_a_benchmark_killed_five_times_gives_the_table_of_one_left_alone(shop):
     plan = {"dataset": "shop", "models": {"mine": dreamrec, "ItemKNN": knn}, "jobs": 2}
     plan |= {"tune": 2, "seeds": 2, "settings": settings | {"epochs": 40, "stopping_step": 100}}
     (shop / "plan.json").write_text(json.dumps(plan))  # JSON is YAML
-    code = "import sys; from recbole_diffusion.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from recbole_diffusion.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
     def command(output):
         arguments = ["benchmark", "--config=plan.json", f"--output={output}"]

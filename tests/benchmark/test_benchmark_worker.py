@@ -10,9 +10,9 @@ import pytest
 
 from recbole_diffusion.benchmark import worker
 from recbole_diffusion.benchmark.protocol import describe
-from recbole_diffusion.config import Config
-from recbole_diffusion.quick_start import fit
-from recbole_diffusion.trainer import TrainerHooks
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.quick_start.quick_start import fit
+from recbole_diffusion.trainer.trainer import TrainerHooks
 
 WALK = {"sampler": "ddim", "sampling_steps": 3}
 

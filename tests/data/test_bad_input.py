@@ -5,8 +5,8 @@ import re
 import pytest
 from recbole.data.dataset import Dataset
 
-from recbole_diffusion.data.atomic import DataError
-from recbole_diffusion.data.checks import DataNotFoundError
+from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.data.loading import DataNotFoundError
 
 LAST = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"}
 BUYS = {"BEHAVIOR_FIELD": "behavior", "target_behavior": "buy", "eval_args": LAST}

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from recbole_diffusion.data.atomic import DataError
+from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.embeddings import read_item_embeddings
 
 HEADER = "item_id:token\titem_emb:float_seq"

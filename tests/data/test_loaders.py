@@ -7,7 +7,7 @@ import pytest
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 
-from recbole_diffusion.config import CROPPABLE
+from recbole_diffusion.config.config import CROPPABLE
 from recbole_diffusion.data.dataloader import POOL_BATCHES, bucket_order
 
 LAST = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"}

@@ -5,8 +5,8 @@ import pytest
 import torch
 from recbole.data.dataset import Dataset, SequentialDataset
 
-from recbole_diffusion import registry
-from recbole_diffusion.config import Config
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config.config import Config
 
 LAST = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"}
 RATIO = {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO", "group_by": "user", "mode": "full"}
@@ -83,7 +83,7 @@ def test_stamps_beyond_float32_are_split_as_recbole_splits_their_ranks(eval_args
     for name in ("raw", "ranked"):
         settings = {"data_path": str(ranked_ml), "eval_args": eval_args}
         config = Config("MultiVAE", name, config_dict=settings)
-        split["ours", name] = token_rows(registry.get_dataset(config)(config).build())
+        split["ours", name] = token_rows(get_dataset(config)(config).build())
         split["host", name] = token_rows(Dataset(config).build())
     assert split["ours", "raw"] == split["ours", "ranked"] == split["host", "ranked"]
     assert split["host", "raw"] != split["host", "ranked"]  # 64 seconds are one stamp in float32
@@ -161,6 +161,6 @@ def test_a_random_order_is_drawn_from_the_rows_of_the_file(tmp_path, write_inter
     parts = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        parts.append(token_rows(registry.get_dataset(config)(config).build()))
+        parts.append(token_rows(get_dataset(config)(config).build()))
     assert parts[0] == parts[1] != parts[2]
     assert sorted(sum(parts[0], [])) == sorted((user, item) for user, item, *_ in log)

@@ -5,9 +5,9 @@ import pytest
 import torch
 from recbole.data.dataset import Dataset, SequentialDataset
 
-from recbole_diffusion import registry
-from recbole_diffusion.config import Config
-from recbole_diffusion.data.atomic import DataError
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.data.lines import DataError
 
 SEQUENTIAL = ("ICDDT", "SASRec", "GRU4Rec", "MarkovChain")
 GENERAL = ("MultiVAE", "Pop")
@@ -53,7 +53,7 @@ def both_splits(folder, dataset, model, **settings):
     )
     built = []
     host = SequentialDataset if model in SEQUENTIAL else Dataset
-    for data_class in (registry.get_dataset(config), host):
+    for data_class in (get_dataset(config), host):
         torch.manual_seed(5)
         built.append(data_class(config).build())
     return built

@@ -10,10 +10,10 @@ import torch
 from recbole.sampler import RepeatableSampler
 from recbole.utils import ModelType
 
-from recbole_diffusion import cli
-from recbole_diffusion.config import Config, ConfigError
-from recbole_diffusion.data.atomic import DataError
-from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.cli.main import main as cli
+from recbole_diffusion.config.config import Config, ConfigError
+from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 
 PARTS = ("train", "valid", "test")
 MODELS = ("ICDDT", "SASRec", "GRU4Rec", "MarkovChain", "Pop")

@@ -9,9 +9,9 @@ import kuairec
 import numpy as np
 import pytest
 
-from recbole_diffusion import registry
-from recbole_diffusion.config import Config, read_yaml
-from recbole_diffusion.paths import properties_dir
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config.config import Config, read_yaml
+from recbole_diffusion.config.paths import properties_dir
 
 HEADER = (
     "user_id,video_id,play_duration,video_duration,time,date,timestamp,watch_ratio"  # as published
@@ -223,6 +223,6 @@ def test_the_command_of_the_hint_makes_what_the_settings_read(tmp_path, monkeypa
     write(tmp_path / words[words.index("--input") + 1], views())
     assert kuairec.main(words[2:]) == 0
     config = Config("Pop", "kuairec", config_dict={"data_path": "dataset"})
-    data = registry.get_dataset(config)(config)
+    data = get_dataset(config)(config)
     assert len(data.inter_feat) == 400
     assert set(data.inter_feat.columns) >= {"user_id", "item_id", "timestamp"}

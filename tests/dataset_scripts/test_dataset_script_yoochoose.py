@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import yoochoose
 
-from recbole_diffusion import registry
-from recbole_diffusion.config import Config, read_yaml
-from recbole_diffusion.paths import properties_dir
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config.config import Config, read_yaml
+from recbole_diffusion.config.paths import properties_dir
 
 FIELDS = ("user_id:token", "item_id:token", "timestamp:float")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -270,6 +270,6 @@ def test_the_command_of_the_hint_makes_what_the_settings_read(tmp_path, monkeypa
     write(tmp_path / words[words.index("--input") + 1], clicks())
     assert yoochoose.main(words[2:]) == 0
     config = Config("Pop", "yoochoose", config_dict={"data_path": "dataset"})
-    data = registry.get_dataset(config)(config)
+    data = get_dataset(config)(config)
     assert len(data.inter_feat) == 600
     assert set(data.inter_feat.columns) >= {"user_id", "item_id", "timestamp"}

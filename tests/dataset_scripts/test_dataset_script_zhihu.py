@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import zhihu
 
-from recbole_diffusion import registry
-from recbole_diffusion.config import Config, read_yaml
-from recbole_diffusion.paths import properties_dir
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config.config import Config, read_yaml
+from recbole_diffusion.config.paths import properties_dir
 
 FIELDS = ("user_id:token", "item_id:token", "timestamp:float")
 LINES = ["train\t5 7 5", "val\t7 0", "train\t9", "test\t5 8", "val\t0 1 2", "train\t5 7 5"]
@@ -173,7 +173,7 @@ def test_the_command_of_the_hint_makes_what_the_settings_read(tmp_path, monkeypa
     write(tmp_path / words[words.index("--input") + 1], LINES)
     assert zhihu.main(words[2:]) == 0
     config = Config("Pop", "zhihu", config_dict={"data_path": "dataset", "show_progress": False})
-    data = registry.get_dataset(config)(config)
+    data = get_dataset(config)(config)
     assert data.file_size_list == [7, 5, 2]
     assert set(data.inter_feat.columns) >= {"user_id", "item_id", "timestamp"}
 

@@ -11,7 +11,7 @@ from recbole_diffusion.diffusion.affine import AffineDenoiser, compose, guided, 
 from recbole_diffusion.diffusion.gaussian import BetaVarianceDiffusion, GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral
 from recbole_diffusion.diffusion.schedules import SCHEDULES
-from recbole_diffusion.model.layers import sinusoid
+from recbole_diffusion.model.layers.basic import sinusoid
 
 FURTHER = {"exp": {"minimum": 0.1, "maximum": 10}}
 D, H, E = 8, 5, 3

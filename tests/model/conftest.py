@@ -5,7 +5,7 @@ import torch
 from recbole.data.interaction import Interaction
 from training_rows import Rows
 
-from recbole_diffusion.config import Config
+from recbole_diffusion.config.config import Config
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 import yaml
 from training_rows import Rows
 
-from recbole_diffusion.config import Config
-from recbole_diffusion.data.histories import UserHistories
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.data.runs import UserHistories
 from recbole_diffusion.model.general_recommender.diffrec import loss_weights, noise_betas
 
 REFERENCE = {

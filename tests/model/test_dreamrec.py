@@ -5,7 +5,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_diffusion.config import Config
+from recbole_diffusion.config.config import Config
 
 # the published names -> ours
 WEIGHTS = {

@@ -12,7 +12,7 @@ import yaml
 from recbole.data.interaction import Interaction
 from recbole.utils import InputType, ModelType
 
-from recbole_diffusion.model.layers import sinusoid
+from recbole_diffusion.model.layers.basic import sinusoid
 from recbole_diffusion.model.sequential_recommender.icddt import ICDDT, choose_truncation
 
 SETTINGS = {

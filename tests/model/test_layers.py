@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recbole_diffusion.model.layers import (
+from recbole_diffusion.model.layers.basic import (
     DifferentialAttention,
     Dropout,
     full_cross_entropy,

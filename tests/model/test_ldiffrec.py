@@ -14,11 +14,12 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 from training_rows import Rows
 
-from recbole_diffusion import checkpoint, registry
-from recbole_diffusion.config import Config
-from recbole_diffusion.data.histories import Bags
+from recbole_diffusion.trainer.trainer import checkpoint
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.data.runs import Bags
 from recbole_diffusion.model.general_recommender import ldiffrec
-from recbole_diffusion.model.layers import ClusterVAE
+from recbole_diffusion.model.layers.basic import ClusterVAE
 
 # the cluster of each of 20 items; sizes 10, 4 and 6, so that 6 latents are shared as 3, 1 and 2
 CLUSTERS = [0, 1, 0, 2, 2, 0, 1, 0, 2, 0, 0, 2, 1, 0, 2, 0, 1, 0, 2, 0]
@@ -617,7 +618,7 @@ def assembled(build_data, shop, small):
         config, _, (train, _, _) = build_data(shop / "dataset", "LDiffRec", "shop", **settings)
         torch.manual_seed(0)
         model = config.model_class(config, train.dataset)
-        return registry.get_trainer(config)(config, model)
+        return get_trainer(config)(config, model)
 
     return assemble
 

@@ -12,7 +12,7 @@ from recbole_diffusion.model.sequential_recommender.markovchain import (
     MarkovChain,
     transition_matrix,
 )
-from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 
 SPLIT = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}
 COLUMNS = "user_id:token item_id:token timestamp:float"

@@ -3,7 +3,7 @@
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_diffusion.data.checks import POSITION
+from recbole_diffusion.data.loading import POSITION
 
 
 class Rows:

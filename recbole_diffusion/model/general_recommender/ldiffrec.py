@@ -15,10 +15,10 @@ Letters: B users of a batch, n items without the padding, d latents.
 import torch
 import torch.nn.functional as F
 
-from recbole_diffusion.clusters import item_clusters
-from recbole_diffusion.model.checks import check_not_negative, check_widths
+from recbole_diffusion.quick_start.item_clusters import item_clusters
+from recbole_diffusion.model.settings import check_not_negative, check_widths
 from recbole_diffusion.model.general_recommender.diffrec import DiffRec
-from recbole_diffusion.model.layers import ClusterVAE, dropout
+from recbole_diffusion.model.layers.basic import ClusterVAE, dropout
 
 DROPOUT = 0.1  # of the interactions that are encoded; RecBole has no key for it
 

@@ -11,8 +11,8 @@ DiffRec on rows in which later interactions weigh more.
 
 import torch
 
-from recbole_diffusion.data.checks import POSITION
-from recbole_diffusion.model.checks import check_not_negative
+from recbole_diffusion.data.loading import POSITION
+from recbole_diffusion.model.settings import check_not_negative
 from recbole_diffusion.model.general_recommender.diffrec import DiffRec
 
 

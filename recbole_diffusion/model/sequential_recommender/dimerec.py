@@ -30,7 +30,7 @@ from recbole_diffusion.diffusion.spherical import (
     posterior_walk,
 )
 from recbole_diffusion.diffusion.timesteps import PowerLaw
-from recbole_diffusion.model.checks import (
+from recbole_diffusion.model.settings import (
     check_above_zero,
     check_flags,
     check_not_negative,
@@ -39,7 +39,7 @@ from recbole_diffusion.model.checks import (
     check_widths,
 )
 from recbole_diffusion.model.generated_item import GeneratedItemRecommender
-from recbole_diffusion.model.layers import AttentionInterests, Dropout, LastInterests
+from recbole_diffusion.model.layers.basic import AttentionInterests, Dropout, LastInterests
 from recbole_diffusion.model.positions import at, targets
 from recbole_diffusion.model.sequential_recommender.dreamrec import NOISE_SCHEDULES
 

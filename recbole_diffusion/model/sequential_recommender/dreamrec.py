@@ -26,7 +26,7 @@ from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral, ddim, evenly_spaced
 from recbole_diffusion.diffusion.schedules import SCHEDULES
 from recbole_diffusion.diffusion.timesteps import PowerLaw
-from recbole_diffusion.model.checks import (
+from recbole_diffusion.model.settings import (
     check_above_zero,
     check_flags,
     check_not_negative,
@@ -35,7 +35,7 @@ from recbole_diffusion.model.checks import (
 )
 from recbole_diffusion.model.derived import Derived
 from recbole_diffusion.model.generated_item import GeneratedItemRecommender
-from recbole_diffusion.model.layers import Dropout, full_cross_entropy, sinusoid
+from recbole_diffusion.model.layers.basic import Dropout, full_cross_entropy, sinusoid
 from recbole_diffusion.model.positions import at, targets
 
 # the paper's names -> the names here

@@ -24,7 +24,7 @@ from recbole_diffusion.diffusion.gaussian import BetaVarianceDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral
 from recbole_diffusion.diffusion.schedules import SCHEDULES
 from recbole_diffusion.diffusion.timesteps import Beta
-from recbole_diffusion.model.layers import (
+from recbole_diffusion.model.layers.basic import (
     DifferentialAttention,
     Dropout,
     full_cross_entropy,

@@ -1,0 +1,481 @@
+"""Which model is best, how sure is that, and what does it cost? As tables of any printer."""
+
+from typing import NamedTuple
+
+from recbole_diffusion.benchmark.report.board import COSTS
+
+ALPHA = 0.05
+MOST_COLUMNS = 6  # of the accuracy table; the rest is in the CSV
+LEVEL = "†"
+OTHER_TASK = 0.2  # difference in the share of targets seen before
+
+
+class Cell(NamedTuple):
+    """Text of a table, what it is sorted by, and whether it is the best of its column."""
+
+    text: str
+    value: object = None
+    best: bool = False
+
+
+class Table(NamedTuple):
+    """A table of any printer.
+
+    Attributes:
+        name (str): a word for anchors and labels.
+        title, note (str): heading, and what the reader must know.
+        head (list of str): the columns.
+        rows (list of list of Cell): the first cell is the model.
+    """
+
+    name: str
+    title: str
+    note: str
+    head: list
+    rows: list
+
+
+def metric_label(metric):
+    """Writes a metric as people do, for instance NDCG@10."""
+    name, at, k = metric.partition("@")
+    upper = name in ("ndcg", "mrr", "map", "auc", "gauc")
+    return (name.upper() if upper else name.capitalize()) + at + k
+
+
+def _four(x):
+    return "–" if x is None else f"{x:.4f}"
+
+
+def _range(low, high):
+    return "–" if low is None else f"{low:.4f} to {high:.4f}".replace("-", "−")
+
+
+def _signed(x):
+    return f"{round(x, 4) + 0.0:+.4f}".replace("-", "−")  # + 0.0: no negative zero
+
+
+def _effect(comparison):
+    return Cell(f"{round(comparison.effect, 2) + 0.0:+.2f}".replace("-", "−"), comparison.effect)
+
+
+def _p(p):
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _quantity(x):
+    """A cost: whole where large, else three digits."""
+    if x is None:
+        return "–"
+    return f"{x:,.0f}" if abs(x) >= 100 or x == int(x) else f"{x:.3g}"
+
+
+def _settings(settings):
+    return ", ".join(f"{key}={value}" for key, value in settings.items()) or "defaults"
+
+
+def _text(text):
+    return Cell(str(text), str(text))
+
+
+def _spread_cell(spread, mark="", best=False):
+    if spread is None:
+        return Cell("–")
+    sd = "" if spread.sd is None else f" ± {spread.sd:.4f}"
+    return Cell(_four(spread.mean) + sd + mark, spread.mean, best)
+
+
+def _figure(x, write=_four, best=False):
+    return Cell(write(x), x, best)
+
+
+def shown_metrics(board):
+    """The metrics of the accuracy table: all if few, else those of the main k or name.
+
+    One that equals another for every model is left out: Recall is Hit where rows have one target.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        list of str: metrics in the order of the records.
+    """
+    metrics = list(board.best)
+    if len(metrics) > MOST_COLUMNS:
+        name, _, k = board.metric.partition("@")
+        metrics = [m for m in metrics if m.partition("@")[0] == name or m.partition("@")[2] == k]
+    # The main metric first, so that it is never the one left out.
+    metrics.sort(key=lambda metric: metric != board.metric)
+    different = {tuple(row.test.get(m) for row in board.models): m for m in reversed(metrics)}
+    return [metric for metric in board.best if metric in different.values()]
+
+
+def significance(board, label, metric):
+    """How a row stands against the best of a metric.
+
+    Args:
+        board (Board): what was measured.
+        label (str): the row.
+        metric (str): the metric.
+
+    Returns:
+        str: "best", "n.s.", "below" or "not available".
+    """
+    if board.best.get(metric) == label:
+        return "best"
+    one = board.against_best.get(metric, {}).get(label)
+    if one is None:
+        return "not available"
+    return "n.s." if one.holm >= ALPHA else "below"
+
+
+def protocol_sentences(board):
+    """What all models of the board had in common.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        str: a few sentences.
+    """
+    plan, found = board.plan, board.protocol
+    said = [f"Data set: {plan['dataset']}."]
+    if found:
+        said.append(
+            f"{found['n_train_rows']:,} training rows, {found['valid_rows']:,} validation rows and "
+            f"{found['test_rows']:,} test rows of {found['users']:,} users; {found['items']:,} "
+            f"items. Hash of the held-out rows: {found['held_out_hash']}. A metric is a mean over "
+            f"{found['unit']}."
+        )
+        if found["rows_without_history"]:
+            said.append(f"{found['rows_without_history']:,} test rows have no history.")
+        said.append(
+            f"Every model has mask_history={found['mask_history']}, "
+            f"candidates={found['candidates']}, train_rows={found['train_rows']} and "
+            f"train_behaviors={found['train_behaviors']}; {found['seen_before']:.1%} of the test "
+            f"targets and {found['valid_seen_before']:.1%} of the validation targets stand in "
+            "their user's earlier history."
+        )
+        if abs(found["seen_before"] - found["valid_seen_before"]) > OTHER_TASK:
+            said.append(
+                "So validation and test are different tasks here, and what is best on validation, "
+                "by which epochs and trials are chosen, may be far from best on test."
+            )
+        if found.get("behaviors"):
+            said.append(f"Behaviour that is predicted: {found['behaviors']}.")
+    else:
+        said.append("The protocol is not recorded yet.")
+    seconds = plan.get("max_train_seconds")
+    budget = f"max_train_seconds={seconds:g}" if seconds else "no limit of time (max_train_seconds)"
+    seeds = ", ".join(map(str, plan["seeds"]))
+    said.append(
+        f"Budget of a run: {budget}; trials a model: {plan['tune']}, chosen on validation; "
+        f"training seeds: {seeds}; samplings of a trained model that samples: "
+        f"{plan['sampling_seeds']}; threads a run: {plan['threads']}; runs at once: {plan['jobs']}."
+    )
+    others = {k: v for k, v in plan["settings"].items() if k not in found and k not in plan}
+    if others:
+        said.append(f"Settings of all models: {_settings(others)}.")
+    hints = [row.config["prepare_hint"] for row in board.rows if row.config.get("prepare_hint")]
+    if hints:
+        said.append(f"The data: {' '.join(hints[0].split())}")
+    if plan.get("version"):
+        hosts = " and ".join(sorted({host for row in board.rows for host in row.recbole}))
+        said.append(f"recbole-diffusion {plan['version']}{hosts and f' on RecBole {hosts}'}.")
+    return " ".join(said)
+
+
+def ablation_sentences(board):
+    """Says of each ablation whether its main metric differs from what it ablates.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        list of str: one sentence an ablation.
+    """
+    said = []
+    metric = metric_label(board.metric)
+    for row in board.rows:
+        if not row.ablates:
+            continue
+        name = f"{row.ablates} with {row.change}" if row.change else row.label
+        one = board.ablations.get(board.metric, {}).get(row.label)
+        if one is None:
+            said.append(f"{name}: not tested ({board.no_test.get(row.label, 'no values')}).")
+            continue
+        if one.holm >= ALPHA:
+            said.append(
+                f"{name} does not differ significantly from {row.ablates} in {metric} "
+                f"(difference {_signed(one.difference)}, p {_p(one.holm)})."
+            )
+        else:
+            word = "below" if one.difference < 0 else "above"
+            by = f"by {abs(one.difference):.4f} (p {_p(one.holm)}, d {abs(one.effect):.2f})"
+            said.append(f"{name} is significantly {word} {row.ablates} in {metric}, {by}.")
+    return said
+
+
+def tables(board):
+    """All tables of the board, empty ones left out.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        list of Table: in the order to be read.
+    """
+    makers = (_accuracy, _significance, _all_rows, _variance, _cost, _beyond, _never_trained)
+    makers += (_ablations, _papers, _training, _trial_table, _failures)
+    return [table for table in (make(board) for make in makers) if table.rows]
+
+
+def _accuracy(board):
+    metrics = shown_metrics(board)
+    rows = []
+    for row in board.models:
+        cells = [_text(row.label), Cell(f"{len(row.seeds)} / {row.asked}", len(row.seeds))]
+        for metric in metrics:
+            stands = significance(board, row.label, metric)
+            mark = f" {LEVEL}" if stands == "n.s." else ""
+            cells.append(_spread_cell(row.test.get(metric), mark, stands == "best"))
+        cells.append(_spread_cell(row.valid.get(board.metric)))
+        rows.append(cells)
+    note = (
+        "Mean ± standard deviation over training seeds, on test. Best in bold; "
+        f"{LEVEL} not significantly below the best (Holm p of at least {ALPHA}, over users). "
+        "Without a mark: significantly below, or not tested."
+    )
+    left = len(board.best) - len(metrics)
+    if left:
+        note += f" The CSV has {left} more."
+    head = ["model", "seeds", *map(metric_label, metrics)]
+    return Table("accuracy", "Leaderboard", note, [*head, f"validation {_main(board)}"], rows)
+
+
+def _main(board):
+    return metric_label(board.metric)
+
+
+def _significance(board):
+    rows = []
+    for row in board.models:
+        spread, users = row.test.get(board.metric), row.users.get(board.metric)
+        if spread is None:
+            continue
+        cells = [_text(row.label), _figure(spread.mean), Cell(_range(spread.low, spread.high))]
+        cells.append(Cell(_range(users.low, users.high) if users else "not available"))
+        one = board.against_best[board.metric].get(row.label)
+        stands = significance(board, row.label, board.metric)
+        if one is None:
+            why = board.no_test.get(row.label)
+            word = f"{stands}: {why}" if why and stands != "best" else stands
+            cells += [Cell("–"), Cell("–"), Cell("–"), Cell(word, stands)]
+        else:
+            text = f"{_signed(one.difference)} ({_signed(one.low)} to {_signed(one.high)})"
+            cells += [
+                Cell(text, one.difference),
+                Cell(_p(one.holm), one.holm),
+                _effect(one),
+                Cell(stands, stands),
+            ]
+        rows.append(cells)
+    note = (
+        f"{_main(board)} on test. 95% intervals of the mean: over training seeds (what training "
+        "again changes; none with one seed) and over users (what other users would change). The "
+        "test is paired, on per-row means over seeds, with errors clustered by user; p is "
+        "two-sided and corrected by Holm over all comparisons with the best; d is Cohen's d_z. It "
+        "holds for these trained models: what training again changes, the interval over seeds says."
+    )
+    head = ["model", _main(board), "95% over seeds", "95% over users", "against the best", "p"]
+    return Table("significance", "Significance", note, [*head, "d", "verdict"], rows)
+
+
+def _all_rows(board):
+    metrics = shown_metrics(board)
+    rows = [
+        [_text(row.label), *(_figure(row.all_rows.get(metric)) for metric in metrics)]
+        for row in board.rows
+        if row.all_rows
+    ]
+    note = "Divided by all test rows; a row without history counts as a miss."
+    head = ["model", *map(metric_label, metrics)]
+    return Table("all-rows", "All test rows", note, head, rows)
+
+
+def _variance(board):
+    rows = []
+    for row in board.rows:
+        if board.metric in row.sampling_sd and board.metric in row.test:
+            spread = row.test[board.metric]
+            rows.append(
+                [
+                    _text(row.label),
+                    _figure(spread.mean),
+                    _figure(spread.sd, lambda x: "–" if x is None else f"{x:.5f}"),
+                    _figure(row.sampling_sd[board.metric], lambda x: f"{x:.5f}"),
+                    Cell(f"{len(row.seeds)} × {row.samplings}", len(row.seeds) * row.samplings),
+                    _figure(row.agreement, _share),
+                ]
+            )
+    note = (
+        f"Models that sample, {_main(board)} on test: the standard deviation over training seeds "
+        "(of the means over samplings) and, pooled, over samplings of one trained model. Shared: "
+        "items that the top lists of two samplings have in common."
+    )
+    head = ["model", _main(board), "sd over training", "sd over sampling", "seeds × samplings"]
+    return Table("variance", "Two variances", note, [*head, "shared"], rows)
+
+
+def _share(x):
+    return "–" if x is None else f"{x:.1%}"
+
+
+def _cost(board):
+    keys = [key for key in COSTS if any(row.costs[key] is not None for row in board.rows)]
+    rows = [
+        [_text(row.label), *(_figure(row.costs[key], _quantity) for key in keys)]
+        for row in board.rows
+        if not row.external
+    ]
+    note = (
+        "Means over seeds. Denoiser calls are per scored user: 0 in closed form, – where there is "
+        "no denoiser."
+    )
+    return Table("cost", "Cost", note, ["model", *(COSTS[key] for key in keys)], rows)
+
+
+def _beyond(board):
+    k = board.metric.partition("@")[2]
+    found = list(dict.fromkeys(m for row in board.rows for m in row.beyond))
+    metrics = [m for m in found if m.partition("@")[2] == k] or found
+    rows = [
+        [_text(row.label), *(_figure(row.beyond.get(metric)) for metric in metrics)]
+        for row in board.rows
+        if row.beyond
+    ]
+    head = ["model", *(_beyond_label(m) for m in metrics)]
+    note = "Means over seeds, on test."
+    return Table("beyond", "Beyond accuracy", note, head, rows)
+
+
+def _beyond_label(metric):
+    name, at, k = metric.partition("@")
+    words = {
+        "itemcoverage": "Item coverage",
+        "averagepopularity": "Average popularity",
+        "giniindex": "Gini index",
+        "tailpercentage": "Tail share",
+        "shannonentropy": "Shannon entropy",
+    }
+    return words.get(name, name.capitalize()) + at + k
+
+
+def _never_trained(board):
+    rows = []
+    k = board.metric.partition("@")[2]
+    for row in board.rows:
+        found = row.never_trained
+        if found and found.get("items"):
+            barred = (found.get("barred") or {}).get(board.metric)
+            before = row.test.get(board.metric)
+            rows.append(
+                [
+                    _text(row.label),
+                    _figure(found["items"], _quantity),
+                    _figure(found.get(f"slots@{k}"), _share),
+                    _figure(found.get(f"hits@{k}"), _share),
+                    _figure(before and before.mean),
+                    _figure(barred),
+                ]
+            )
+    note = (
+        "Items that training never saw keep their initial embedding: hits on them are luck or an "
+        f"artefact. Shares of the first {k} places and of the hits in them, and the metric with "
+        "such items barred."
+    )
+    head = ["model", "items", f"places@{k}", f"hits@{k}", _main(board)]
+    head.append(f"{_main(board)} barred")
+    return Table("never-trained", "Never-trained items", note, head, rows)
+
+
+def _ablations(board):
+    metrics = shown_metrics(board)
+    rows = []
+    for base in dict.fromkeys(row.ablates for row in board.rows if row.ablates):
+        variants = [row for row in board.rows if row.ablates == base]
+        for row in [board.row(base), *variants]:
+            if row is None:
+                continue
+            one = board.ablations.get(board.metric, {}).get(row.label)
+            cells = [_text(row.label), *(_spread_cell(row.test.get(m)) for m in metrics)]
+            if one:
+                cells += [
+                    Cell(_signed(one.difference), one.difference),
+                    Cell(_p(one.holm), one.holm),
+                    _effect(one),
+                ]
+            else:
+                word = "–" if row.label == base else "not available"
+                cells += [Cell("–"), Cell(word), Cell("–")]
+            rows.append(cells)
+    note = " ".join(ablation_sentences(board)) + (
+        " Each is tested against what it ablates, with Holm's correction over all ablations."
+    )
+    head = ["model", *map(metric_label, metrics), f"Δ {_main(board)}", "p", "d"]
+    return Table("ablations", "Ablations", note, head, rows)
+
+
+def _papers(board):
+    keys = ["label", "source", "metric", "published", "ours", "verdict"]
+
+    def cell(value):
+        return (
+            _figure(value) if isinstance(value, float) else _text("–" if value is None else value)
+        )
+
+    rows = [[cell(paper[key]) for key in keys] for paper in board.papers]
+    note = "Published numbers beside ours."
+    return Table("papers", "Paper check", note, ["model", "paper", *keys[2:]], rows)
+
+
+def _training(board):
+    rows = [
+        [_text(row.label), _text(row.epochs), _text(row.ended), _text(_settings(row.settings))]
+        for row in board.rows
+        if not row.external
+    ]
+    note = "Best epoch / epochs of each seed, what ended the training, settings over the defaults."
+    head = ["model", "best / epochs", "ended by", "settings"]
+    return Table("training", "Training", note, head, rows)
+
+
+def _trial_table(board):
+    rows = [
+        [
+            _text(trial["label"]),
+            Cell(str(trial["number"]), trial["number"]),
+            _text(_settings(trial["settings"])),
+            _figure(trial["valid"]) if not trial["error"] else Cell(f"failed: {trial['error']}"),
+            Cell("yes" if trial["chosen"] else "", int(trial["chosen"])),
+        ]
+        for trial in board.trials
+    ]
+    note = "Settings tried with one seed; the choice is made on validation alone."
+    head = ["model", "trial", "settings", f"validation {_main(board)}", "chosen"]
+    return Table("trials", "Trials", note, head, rows)
+
+
+def _failures(board):
+    rows = [
+        [_text(fail["label"]), _text(_failed_run(fail)), _text(fail["error"])]
+        for fail in board.failed
+        if fail["phase"] != "trial"  # stands among the trials
+    ]
+    rows += [[_text(label), _text("refused"), _text(why)] for label, why in board.refused.items()]
+    rows += [[_text(label), _text("no finished seed yet"), _text("")] for label in board.pending]
+    head = ["model", "what", "reason"]
+    return Table("failures", "Failed, refused and not finished", "", head, rows)
+
+
+def _failed_run(fail):
+    return "import failed" if fail["phase"] == "external" else f"seed {fail['seed']} failed"

@@ -1,0 +1,409 @@
+"""The configuration of a run: where settings come from, and which keys exist.
+
+Order, later wins: RecBole's defaults and ``properties/overall.yaml``, ``model/<Model>.yaml``,
+``dataset/<dataset>.yaml``, ``model/<Model>@<dataset>.yaml``, the user's files, dictionary and
+command line. A key that nothing reads is an error.
+"""
+
+import difflib
+import inspect
+import json
+import re
+from functools import lru_cache
+from logging import getLogger
+from pathlib import Path
+
+import recbole
+import yaml
+from recbole.config import Config as HostConfig
+from recbole.utils import ModelType
+
+from recbole_diffusion import compat
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config.paths import properties_dir
+
+# Read by RecBole without standing in any of its lists or YAMLs.
+HOST_KEYS = {
+    "model", "dataset", "config_files", "encoding", "tail_ratio", "worker",
+    "shuffle", "require_pow", "enable_amp", "enable_scaler", "transform", "numerical_features",
+    "single_spec", "local_rank", "nproc", "world_size", "ip", "port", "offset", "eval_type",
+    "user_inter_num_interval", "item_inter_num_interval", "entity_kg_num_interval",
+    "relation_kg_num_interval", "kg_reverse_r", "alias_of_entity_id", "discretization",
+    "benchmark_filename", "MODEL_TYPE",
+}  # fmt: skip
+
+# Pickled files that loading would execute; see README "Coming from RecBole".
+PICKLED = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+
+# Models that rank items for a user; RecBole's others have columns and metrics of their own kind.
+RANKERS = (ModelType.GENERAL, ModelType.SEQUENTIAL, ModelType.TRADITIONAL)
+
+# Host models seen to give the same loss and scores on batches cropped to their longest history.
+# Not STAMP: it averages the padding's embedding in.
+CROPPABLE = {
+    "SASRec", "GRU4Rec", "BERT4Rec", "NARM", "SRGNN", "GCSAN", "CORE", "FPMC", "TransRec",
+}  # fmt: skip
+
+_KEY = re.compile(r"""config(?:\.get\(|\[)\s*["']([\w-]+)["']""")
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only, with 1e-3 read as a number and None as nothing."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?"
+        r"|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
+        r"|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$|^[-+]\.(?:inf|Inf|INF)$"
+    ),
+    list("-+0123456789."),
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^[Nn]one$"), list("Nn"))
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, contradictory or out of range; the message says which."""
+
+
+def read_yaml(path):
+    """Reads one YAML file of settings.
+
+    Args:
+        path (str or Path): the file.
+
+    Returns:
+        dict: its settings, empty for an empty file.
+
+    Raises:
+        ConfigError: if the file is missing, is no YAML or holds no mapping.
+    """
+    try:
+        settings = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise ConfigError(f"cannot read the config file {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if settings is not None and not isinstance(settings, dict):
+        raise ConfigError(f"{path} holds a {type(settings).__name__}, not `key: value` lines")
+    return settings or {}
+
+
+def parse_value(text):
+    """A command-line value as YAML reads it; text that is no YAML stays text.
+
+    Nothing is evaluated: ``os.system`` is a string.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        return text
+
+
+def as_texts(settings):
+    """Settings of which `Config` makes the same values again.
+
+    Args:
+        settings (dict): key to plain value.
+
+    Returns:
+        dict: with texts quoted, because Config reads them as YAML, where a space, say, is nothing.
+    """
+    return {k: json.dumps(v) if isinstance(v, str) else v for k, v in settings.items()}
+
+
+class Config(HostConfig):
+    """RecBole's Config with our models, safe values, a stated order and strict keys.
+
+    Args:
+        model (str or type): model name (see `resolve`) or class.
+        dataset (str): data set name.
+        config_file_list (list of str): YAML files of settings.
+        config_dict (dict): settings; strings are read as YAML values.
+
+    Raises:
+        ConfigError: on an unknown key, with the nearest known one, or on a value out of range.
+        ValueError: on an unknown model.
+    """
+
+    def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None):
+        super().__init__(model, dataset, config_file_list, config_dict)
+        self._check_keys()
+        self._check_values()
+
+    # ---------------------------------------------------------------- sources
+    def compatibility_settings(self):
+        compat.apply()  # this is the first thing that RecBole's Config does
+        super().compatibility_settings()
+
+    def _init_parameters_category(self):
+        super()._init_parameters_category()
+        # The host adds keys of a data set's YAML to lists that all its Configs share.
+        self.parameters = {name: list(keys) for name, keys in self.parameters.items()}
+
+    def _load_cmd_line(self):
+        return {}  # the command line is parsed once, by cli.py
+
+    def _load_config_files(self, file_list):
+        settings = {}
+        for file in file_list or []:
+            settings.update(read_yaml(file))
+        return settings
+
+    def _convert_config_dict(self, config_dict):
+        return {
+            key: parse_value(value) if isinstance(value, str) else value
+            for key, value in config_dict.items()
+        }
+
+    def _get_model_and_dataset(self, model, dataset):
+        model = model if model is not None else self.external_config_dict.get("model")
+        dataset = dataset if dataset is not None else self.external_config_dict.get("dataset")
+        for name, value in (("model", model), ("dataset", dataset)):
+            if value is None:
+                raise ConfigError(f"no {name} given: set --{name}=... or `{name}:` in a file")
+        if isinstance(model, type):
+            return model.__name__, check_class(model), str(dataset)
+        return *resolve(str(model)), str(dataset)
+
+    def _load_internal_config_dict(self, model, model_class, dataset):
+        # A name the host does not have keeps the host's YAML for a model of the same name out of
+        # ours.
+        super()._load_internal_config_dict(_host_base(model_class), model_class, dataset)
+        folder = properties_dir()
+        ours = read_yaml(folder / "overall.yaml")
+        if self.internal_config_dict["MODEL_TYPE"] not in RANKERS:
+            for key in ("metrics", "valid_metric", "load_col"):
+                ours.pop(key)
+        bases = _names_with_settings(model, model_class)
+        files = [f"model/{name}.yaml" for name in bases]
+        files.append(f"dataset/{dataset}.yaml")
+        files += [f"model/{name}@{dataset}.yaml" for name in bases]
+        for file in files:
+            if (folder / file).is_file():
+                ours.update(read_yaml(folder / file))
+        if (ours | self.external_config_dict).get("SPLIT") == "sequence":
+            # RecBole's habit is leave-one-out for sequential models and a random order for Pop.
+            by_time = _host_default("eval_args") | {"order": "TO"}  # 8:1:1
+            self.internal_config_dict["eval_args"] = by_time
+        self.internal_config_dict.update(ours)
+
+    def _get_final_config_dict(self):
+        settings = super()._get_final_config_dict()
+        external = self.external_config_dict
+        if settings["MODEL_TYPE"] == ModelType.SEQUENTIAL and (
+            "train_neg_sample_args" not in external
+        ):
+            # RecBole's own defaults make cross-entropy models refuse to start.
+            if settings.get("loss_type") == "CE":
+                settings["train_neg_sample_args"] = None
+            elif settings.get("loss_type") == "BPR" and settings["train_neg_sample_args"] is None:
+                # a YAML of ours meant for CE
+                settings["train_neg_sample_args"] = _host_default("train_neg_sample_args")
+        for trait in ("behavior_input", "ordered_history"):
+            settings[trait] = bool(getattr(self.model_class, trait, False))
+        # Pop ranks the rows of the sequential models; it counts first interactions too, once.
+        counts = settings["SPLIT"] == "sequence" and _host_base(self.model_class) == "Pop"
+        settings["trains_on_first_rows"] = counts
+        if counts:
+            settings.update(MODEL_TYPE=ModelType.SEQUENTIAL, repeatable=True, epochs=1)
+        if settings["crop_history"] is None:
+            # A user's own model is not cropped unless it derives from one of ours.
+            settings["crop_history"] = any(
+                is_shipped(cls) for cls in inspect.getmro(self.model_class)
+            ) or (not is_ours(self.model_class) and self.model in CROPPABLE)
+        return settings
+
+    def _set_default_parameters(self):
+        try:
+            super()._set_default_parameters()
+        except (NotImplementedError, RuntimeError, TypeError) as error:  # wrong metrics or topk
+            if self.final_config_dict["MODEL_TYPE"] not in RANKERS:
+                raise ConfigError(
+                    f"{self.model} rates rows one by one, with metrics like AUC: it needs a label "
+                    f"and eval_args with mode: labeled ({error})"
+                ) from error
+            raise ConfigError(str(error)) from error
+
+    # ---------------------------------------------------------------- checks
+    def _known_keys(self):
+        keys = {key for group in self.parameters.values() for key in group} | HOST_KEYS
+        keys |= set(read_yaml(properties_dir() / "overall.yaml"))
+        keys |= _host_yaml_keys("overall.yaml", "dataset/sample.yaml", "quick_start_config/*.yaml")
+        for file in properties_dir().glob("dataset/*.yaml"):
+            keys |= set(read_yaml(file))
+        return keys | _model_keys(self.model, self.model_class)
+
+    def _check_keys(self):
+        known = self._known_keys()
+        unknown = [key for key in self.external_config_dict if key not in known]
+        if not unknown:
+            return
+        owners = _owners_of_keys()
+        for key in unknown:
+            if key in owners:
+                getLogger().warning(
+                    f"'{key}' is a key of {', '.join(sorted(owners[key])[:3])}; "
+                    f"{self.model} does not read it"
+                )
+                continue
+            if compat.too_new(key):
+                raise ConfigError(f"{key} {compat.too_new(key)}")
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise ConfigError(f"unknown setting '{key}' for {self.model}{hint}")
+
+    def _check_values(self):
+        for key in PICKLED:
+            if self.external_config_dict.get(key):
+                raise ConfigError(
+                    f"{key} is not supported: RecBole pickles whole objects there, and loading a "
+                    "pickle runs whatever code it holds. Keep the atomic files and the "
+                    "configuration instead; loading them takes seconds"
+                )
+        choices = {
+            "SPLIT": (None, "sequence"),
+            "train_rows": ("all", "last"),
+            "train_behaviors": ("all", "target"),
+            "candidates": ("all", "trained"),
+            "mask_history": (None, True, False),
+        }
+        for key, allowed in choices.items():
+            if self[key] not in allowed:
+                raise ConfigError(f"{key} is '{self[key]}', not one of {list(allowed)}")
+        for key in ("epochs", "train_batch_size", "eval_users_per_batch", "MAX_ITEM_LIST_LENGTH"):
+            if type(self[key]) is not int or self[key] < 1:
+                raise ConfigError(f"{key} is {self[key]!r}, it must be a whole number above 0")
+        for split in self["eval_args"]["split"] or {}:
+            if compat.too_new(split):
+                raise ConfigError(f"the split {split} {compat.too_new(split)}")
+        if self["behavior_from"] is not None and self["BEHAVIOR_FIELD"] is None:
+            raise ConfigError("behavior_from is set but BEHAVIOR_FIELD, its name, is not")
+        if self["SPLIT"] == "sequence":
+            self._check_sequences()
+        if self["result_file"] is not None and Path(self["result_file"]).is_dir():
+            raise ConfigError(f"result_file {self['result_file']} is a folder")
+        betas = self["adam_betas"]
+        if betas is not None:
+            if "adam" not in self["learner"].lower():
+                raise ConfigError(f"adam_betas is set but the learner is {self['learner']}")
+            if not (isinstance(betas, list) and len(betas) == 2 and all(0 <= b < 1 for b in betas)):
+                raise ConfigError(f"adam_betas is {betas}, not two numbers in [0, 1)")
+        metric, _, k = str(self["valid_metric"]).partition("@")
+        metrics = [m.lower() for m in self["metrics"]]
+        if metric.lower() not in metrics or (k and k not in map(str, self["topk"])):
+            raise ConfigError(
+                f"valid_metric {self['valid_metric']} is not among metrics {self['metrics']} at "
+                f"topk {self['topk']}"
+            )
+
+    def _check_sequences(self):
+        """Refuses what contradicts ``SPLIT: sequence``."""
+        if self["BEHAVIOR_FIELD"] is not None:
+            raise ConfigError(
+                "SPLIT: sequence is for data without behaviours: unset BEHAVIOR_FIELD "
+                f"({self['BEHAVIOR_FIELD']})"
+            )
+        if self["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+            raise ConfigError(
+                "SPLIT: sequence ranks for sequences that training never saw, which sequential "
+                f"models and Pop can do and {self.model} cannot"
+            )
+        if get_dataset(self).__module__.startswith("recbole."):
+            raise ConfigError(
+                f"{self.model} needs a data set of its own in RecBole, which does not know SPLIT: "
+                "sequence"
+            )
+        if self["train_rows"] == "last":
+            raise ConfigError(
+                "train_rows: last keeps what stands shortly before a user's held-out rows; with "
+                "SPLIT: sequence a training sequence has none, use train_rows: all"
+            )
+        if self["all_users"]:
+            raise ConfigError(
+                "all_users divides by users, but with SPLIT: sequence every prefix is a row: "
+                "test_result_all_rows counts the rows without history too"
+            )
+        args = self["eval_args"]
+        if set(args["mode"].values()) != {"full"}:
+            raise ConfigError(
+                f"eval_args mode is {args['mode']}: RecBole samples items for a user's rows at "
+                "once, with SPLIT: sequence each row is ranked by itself, in mode: full"
+            )
+        if self["benchmark_filename"] is not None:
+            return  # the split is that of the files, whatever eval_args says
+        split = args["split"]
+        if list(split or []) != ["RS"] or args["order"] != "TO":
+            raise ConfigError(
+                "SPLIT: sequence cuts whole sequences in time order, by eval_args split: {RS: "
+                f"[0.8, 0.1, 0.1]}} and order: TO, not by {split} and order: {args['order']}"
+            )
+        shares = split["RS"] if isinstance(split["RS"], list) else []
+        numbers = all(type(share) in (int, float) and share >= 0 for share in shares)
+        if len(shares) != 3 or not numbers or sum(shares) == 0:
+            raise ConfigError(
+                "SPLIT: sequence needs the shares of train, valid and test, like RS: [0.8, 0.1, "
+                f"0.1], not {split['RS']}"
+            )
+
+
+def _source_keys(cls):
+    """Keys that a class and its bases read, from their source."""
+    keys = set()
+    for base in inspect.getmro(cls):
+        if base.__module__.startswith(("torch", "builtins")):
+            continue
+        try:
+            keys |= set(_KEY.findall(inspect.getsource(base)))
+        except (OSError, TypeError):
+            continue
+    return keys
+
+
+def _host_yaml_keys(*patterns):
+    folder = Path(recbole.__file__).parent / "properties"
+    return {key for p in patterns for file in folder.glob(p) for key in read_yaml(file)}
+
+
+def _host_default(key):
+    return read_yaml(Path(recbole.__file__).parent / "properties/overall.yaml")[key]
+
+
+def _host_base(model_class):
+    """Name of the first RecBole class that a model is or derives from."""
+    for cls in inspect.getmro(model_class):
+        if cls.__module__.startswith("recbole."):
+            return cls.__name__
+    return ""
+
+
+def _names_with_settings(model, model_class):
+    """Names whose YAMLs are meant for a class: those it derives from, then its own.
+
+    RecBole's or a user's model that only shares its name with one of ours has none.
+    """
+    bases = [cls for cls in inspect.getmro(model_class)[:0:-1] if is_ours(cls)]
+    named = [(cls.__name__, cls) for cls in bases] + [(model, model_class)]
+    return [name for name, cls in named if has_our_settings(name, cls)]
+
+
+def _model_keys(model, model_class):
+    keys = _source_keys(model_class) | _host_yaml_keys(f"model/{_host_base(model_class)}.yaml")
+    names = _names_with_settings(model, model_class)
+    for file in properties_dir().glob("model/*.yaml"):
+        if file.stem.partition("@")[0] in names:
+            keys |= set(read_yaml(file))
+    return keys
+
+
+@lru_cache(maxsize=1)
+def _owners_of_keys():
+    """Which models have a key, from every model's YAML."""
+    owners = {}
+    folders = (properties_dir(), Path(recbole.__file__).parent / "properties")
+    for folder in folders:
+        for file in folder.glob("model/*.yaml"):
+            for key in read_yaml(file):
+                owners.setdefault(key, set()).add(file.stem.partition("@")[0])
+    return owners

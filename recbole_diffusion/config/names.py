@@ -1,0 +1,220 @@
+"""Which class does a name mean? Ours first, else RecBole's; ``recbole:NAME`` forces RecBole's."""
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+
+from recbole.utils import ModelType
+from recbole.utils import get_model as get_host_model
+from recbole.utils import get_trainer as get_host_trainer
+
+from recbole_diffusion import compat
+
+# Our models: name -> module below recbole_diffusion.model
+MODELS = {
+    "ICDDT": "sequential_recommender.icddt",
+    "MarkovChain": "sequential_recommender.markovchain",
+    "DreamRec": "sequential_recommender.dreamrec",
+    "DimeRec": "sequential_recommender.dimerec",
+    "DiffRec": "general_recommender.diffrec",
+    "LDiffRec": "general_recommender.ldiffrec",
+    "TDiffRec": "general_recommender.tdiffrec",
+    "LTDiffRec": "general_recommender.ltdiffrec",
+}
+# Names of papers and other libraries -> the name here
+ALIASES = {"multvae": "MultiVAE", "mostpop": "Pop", "knn": "ItemKNN"}
+
+
+# Host models that read the prefixes that RecBole's data set stores, which ours does not make.
+READS_STORED_HISTORIES = {"FEARec"}
+
+
+def _plain(name):
+    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
+
+
+def _host_names():
+    """Names of all RecBole models, read from its folders without importing them."""
+    import recbole.model
+
+    names = {}
+    root = recbole.model.__path__[0]
+    for folder in sorted(os.listdir(root)):
+        if not folder.endswith("_recommender"):
+            continue
+        with open(os.path.join(root, folder, "__init__.py"), encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("from recbole.model.") and " import " in line:
+                    for name in line.split(" import ")[1].split(","):
+                        names[_plain(name.strip())] = name.strip()
+    return names
+
+
+def resolve(name):
+    """Finds the model class of a name as people type it.
+
+    Args:
+        name (str): ``ICDDT``, ``icddt``, ``MultVAE``, ``recbole:DiffRec``, ``my_module:MyModel``.
+
+    Returns:
+        tuple: the canonical name (str) and the class.
+
+    Raises:
+        ValueError: if nothing has that name; the message names the nearest ones.
+    """
+    if name.lower().startswith("recbole:"):
+        host = _host_names()
+        wanted = name.split(":", 1)[1]
+        canonical = host.get(_plain(wanted))
+        if canonical is None:
+            raise ValueError(_unknown(wanted, host.values()))
+        return canonical, get_host_model(canonical)
+    if ":" in name:
+        module, class_name = name.split(":", 1)
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        try:
+            return class_name, check_class(getattr(importlib.import_module(module), class_name))
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"--model={name}: {error}") from error
+    ours = {_plain(known): known for known in MODELS}
+    wanted = _plain(ALIASES.get(_plain(name), name))
+    if wanted in ours:
+        return ours[wanted], _our_class(ours[wanted])
+    host = _host_names()
+    if wanted in host:
+        return host[wanted], get_host_model(host[wanted])
+    raise ValueError(_unknown(name, [*MODELS, *host.values()]))
+
+
+def refuse_what_does_not_run(name, model_class):
+    """Refuses RecBole's models that cannot run here.
+
+    Args:
+        name (str): the model's name.
+        model_class (type): its class.
+
+    Raises:
+        ValueError: with the reason, and what to install if that helps.
+    """
+    reason = compat.NOT_RUN.get(model_class.type.name.lower())
+    if name == "NCL" and not is_ours(model_class) and not importlib.util.find_spec("faiss"):
+        reason = compat.NOT_RUN[name]
+    if reason:
+        raise ValueError(f"{name} does not run here: {reason}")
+
+
+def _our_class(name):
+    return getattr(importlib.import_module(f"recbole_diffusion.model.{MODELS[name]}"), name)
+
+
+def check_class(model_class):
+    """Gives back a recommender's class.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not isinstance(getattr(model_class, "type", None), ModelType):
+        raise ValueError(f"{model_class!r} is no class of a recommender of RecBole's kinds")
+    return model_class
+
+
+def _unknown(name, known):
+    newer = {_plain(model): model for model in compat.NEW_IN_1_2_1}.get(_plain(name))
+    if newer is not None and compat.too_new(newer):
+        return f"{newer} {compat.too_new(newer)}"
+    known = sorted(set(known))
+    by_plain = {_plain(candidate): candidate for candidate in known}
+    near = difflib.get_close_matches(_plain(name), by_plain, n=3, cutoff=0.5)
+    if near:
+        return f"no model is called '{name}'; did you mean {', '.join(by_plain[n] for n in near)}?"
+    return f"no model is called '{name}'; ours are {', '.join(MODELS)}, the rest is RecBole's"
+
+
+def is_ours(model_class):
+    """Whether a model class is not RecBole's own."""
+    return not model_class.__module__.startswith("recbole.")
+
+
+def is_shipped(model_class):
+    """Whether a model class is part of this package; a user's own is ours but not shipped."""
+    return model_class.__module__.startswith("recbole_diffusion.")
+
+
+def has_our_settings(name, model_class):
+    """Whether the YAML and the trainer of a name are meant for a class.
+
+    They are not for RecBole's or a user's model that only shares the name with one of ours.
+    """
+    return name not in MODELS or issubclass(model_class, _our_class(name))
+
+
+def get_model(name):
+    """The model class of a name, see `resolve`."""
+    return resolve(name)[1]
+
+
+def get_trainer(config):
+    """The trainer class of a run: our hooks on the trainer that the model needs.
+
+    Args:
+        config (Config): the run's configuration.
+
+    Returns:
+        type: a trainer class with our checkpoints, budget and audit.
+    """
+    from recbole.trainer import Trainer as HostTrainer
+
+    from recbole_diffusion.trainer.trainer import trainer as trainers
+
+    for cls in inspect.getmro(config.model_class):
+        if not is_ours(cls):
+            break  # what cls derives from is RecBole's too
+        named = getattr(trainers, cls.__name__ + "Trainer", None) if is_shipped(cls) else None
+        if named is not None:
+            return named
+    host = get_host_trainer(config["MODEL_TYPE"], cls.__name__)
+    if host is HostTrainer:
+        return trainers.DiffusionTrainer
+    return type(host.__name__, (trainers.TrainerHooks, host), {})
+
+
+def get_dataset(config):
+    """The data set class of a run.
+
+    Args:
+        config (Config): the run's configuration.
+
+    Returns:
+        type: our lazy sequential or general data set, or RecBole's where its model needs its own.
+
+    Raises:
+        ValueError: if such a model is asked to run on behaviours.
+    """
+    import recbole.data.dataset as host
+
+    from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
+
+    own = getattr(host, config["model"] + "Dataset", None)
+    if config["model"] in READS_STORED_HISTORIES and not is_ours(config.model_class):
+        own = host.SequentialDataset
+    ours = {
+        ModelType.GENERAL: GeneralDataset,
+        ModelType.TRADITIONAL: GeneralDataset,
+        ModelType.SEQUENTIAL: LazySequentialDataset,
+    }
+    if (own is None or is_ours(config.model_class)) and config["MODEL_TYPE"] in ours:
+        return ours[config["MODEL_TYPE"]]
+    if config["BEHAVIOR_FIELD"] is not None:
+        raise ValueError(
+            f"{config['model']} needs a data set of its own in RecBole and cannot run on "
+            "behaviours: unset BEHAVIOR_FIELD"
+        )
+    if own is not None:
+        return own
+    return (
+        host.KnowledgeBasedDataset if config["MODEL_TYPE"] == ModelType.KNOWLEDGE else host.Dataset
+    )

@@ -1,0 +1,246 @@
+"""Are the rows of the files usable? Refuses, with file and line, what RecBole would guess about."""
+
+from pathlib import Path
+
+import numpy as np
+from recbole.utils.enum_type import FeatureSource, FeatureType
+
+from recbole_diffusion.data.lines import DataError, check_lines, first_bad_number
+
+POSITION = "position"  # column: how many earlier interactions of its user a row has
+TIED = "tied"  # column until the split is done: the stamp is that of the interaction before
+
+
+class DataNotFoundError(DataError):
+    """The data set's files are not there; the message says how to prepare them."""
+
+
+class CheckedRows:
+    """Loading of interactions with checks; mixed in before a RecBole data set.
+
+    ``config`` keys read: ``BEHAVIOR_FIELD``, ``behavior_from``, ``target_behavior``, ``SPLIT``,
+    ``train_rows``, ``benchmark_filename``, ``eval_args``, ``prepare_hint``.
+
+    Attributes:
+        behavior_field (str): name of the behaviour column, None without behaviours.
+        ready_made (bool): whether the split is that of the files.
+        whole_sequences (bool): whether all of a user's rows are in one part of the split.
+        in_order (bool): whether rows have a place in their user's history; only general models
+            with order RO go without.
+        has_positions (bool): whether rows carry that place; also where only the model needs it.
+        target_tokens (list of str): the behaviours that are predicted.
+        split_report (dict of str to int): counts of what loading and splitting did.
+    """
+
+    def _get_field_from_config(self):
+        super()._get_field_from_config()
+        self.behavior_field = self.config["BEHAVIOR_FIELD"]
+        self.ready_made = self.config["benchmark_filename"] is not None
+        self.whole_sequences = self.config["SPLIT"] == "sequence"
+        self.in_order = self._needs_time() or self.ready_made
+        # T-DiffRec on a random split: the model reads the order, the split does not
+        self.has_positions = self.in_order or self.config["ordered_history"]
+        self.split_report = {}
+        self._refuse_without_order()
+
+    def _refuse_without_order(self):
+        """What is cut by position in a history needs histories in order."""
+        if self.in_order:
+            return
+        split = next(iter(self.config["eval_args"]["split"] or {}), None)
+        if self.behavior_field is not None and split in ("LS", "TS"):
+            raise DataError(f"the split {split} with behaviours needs eval_args order: TO, not RO")
+        if self.config["train_rows"] == "last":
+            raise DataError("train_rows: last needs eval_args order: TO, not RO")
+
+    def _load_data(self, token, dataset_path):
+        if self.ready_made:
+            self._refuse_filters()
+        names = [f"{token}.{part}.inter" for part in self.config["benchmark_filename"] or []]
+        missing = [
+            name for name in names or [f"{token}.inter"] if not Path(dataset_path, name).is_file()
+        ]
+        if missing:
+            hint = self.config["prepare_hint"] or (
+                "Put a tab-separated file with a header like "
+                f"`user_id:token item_id:token timestamp:float` there ({token}.inter), or make one "
+                "with `python dataset_scripts/table.py` (see 'Your own data' in the README), or "
+                "point --data_path at the folder that holds it."
+            )
+            raise DataNotFoundError(
+                f"data set '{token}' has no {', '.join(missing)} in {dataset_path}. {hint}"
+            )
+        super()._load_data(token, dataset_path)
+
+    def _load_feat(self, filepath, source):
+        """RecBole's reading of an atomic file, with a word on what is wrong with it and where."""
+        form = (filepath, self.config["field_separator"], self.config["encoding"])
+        if source == FeatureSource.INTERACTION:
+            check_lines(*form)
+        try:
+            return super()._load_feat(filepath, source)
+        except ValueError as error:
+            raise DataError(first_bad_number(*form) or f"{filepath}: {error}") from error
+
+    def _load_inter_feat(self, token, dataset_path):
+        super()._load_inter_feat(token, dataset_path)
+        self._check_rows(Path(dataset_path))
+        if self.whole_sequences and self.ready_made:
+            self._refuse_parted_sequences()
+        if self.config["behavior_from"] is not None:
+            self._derive_behavior()
+        if self.behavior_field is not None:
+            self._check_behavior()
+            self._drop_repeated_lines()
+
+    def _refuse_filters(self):
+        """Ready-made splits are what their authors cut: a filter would change the held-out rows."""
+        files = self.config["benchmark_filename"]
+        if not isinstance(files, list) or len(files) not in (3, 4):
+            raise DataError(
+                f"benchmark_filename names train, valid, test and optionally history, not {files}"
+            )
+        if self.whole_sequences and len(files) == 4:
+            raise DataError(
+                "with SPLIT: sequence benchmark_filename names train, valid and test, not "
+                f"{files}: a held-out sequence is its own history"
+            )
+        idle = (None, "[0,inf)")
+        keys = ("rm_dup_inter", "val_interval", "user_inter_num_interval")
+        keys += ("item_inter_num_interval",)
+        used = [key for key in keys if self.config[key] not in idle]
+        if used:
+            raise DataError(
+                f"{', '.join(used)} cannot be used with the ready-made split {files}: filter "
+                "before cutting the files"
+            )
+
+    def _place(self, row):
+        """The file and 1-based line of a row of the loaded table, for messages."""
+        if not self.ready_made:
+            return f"{self.dataset_name}.inter line {row + 2}"
+        for part, size in zip(self.config["benchmark_filename"], self.file_size_list):
+            if row < size:
+                return f"{self.dataset_name}.{part}.inter line {row + 2}"
+            row -= size
+        raise IndexError(row)
+
+    def _check_rows(self, folder):
+        table = self.inter_feat
+        files = f"{folder / self.dataset_name}*.inter"
+        source = self.config["behavior_from"] and self.config["behavior_from"]["field"]
+        needed = {"USER_ID_FIELD": self.uid_field, "ITEM_ID_FIELD": self.iid_field}
+        if source is not None:
+            needed["behavior_from"] = source
+        elif self.behavior_field is not None:
+            needed["BEHAVIOR_FIELD"] = self.behavior_field
+        loaded = [] if table is None else list(table)
+        if self.has_positions and (not self.ready_made or self.time_field in loaded):
+            needed["TIME_FIELD"] = self.time_field
+        for key, field in needed.items():
+            if field not in loaded:
+                raise DataError(
+                    f"column '{field}' is not among the loaded columns {loaded} of {files}: name "
+                    f"the right column ({key}) or add it to load_col"
+                )
+        self._check_kinds(files, source)
+        if len(table) == 0:
+            raise DataError(f"{files} holds no interactions")
+        for field in needed.values():  # the host would fill a gap with id 0 or the mean
+            gap = table[field].isna().to_numpy()
+            if self.field2type[field] == FeatureType.FLOAT:
+                gap = gap | ~np.isfinite(table[field].to_numpy())
+            if gap.any():
+                raise DataError(
+                    f"{self._place(int(gap.argmax()))}: '{field}' is missing (empty, or a word for "
+                    f"it such as NA or null) or not finite ({int(gap.sum())} such lines)"
+                )
+
+    def _refuse_parted_sequences(self):
+        """With ``SPLIT: sequence`` all rows of a user are in one file."""
+        part = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
+        user = self.inter_feat[self.uid_field].to_numpy()
+        _, first, sequence = np.unique(user, return_index=True, return_inverse=True)
+        parted = part[first][sequence] != part
+        if parted.any():
+            row = int(parted.argmax())
+            raise DataError(
+                f"{self._place(row)}: the sequence of '{user[row]}' began at "
+                f"{self._place(first[sequence[row]])}, but with SPLIT: sequence it is whole in "
+                "train, valid or test"
+            )
+
+    def _check_kinds(self, files, behavior_source):
+        """A column of another type than its use needs would be read as something else."""
+        kinds = {behavior_source: FeatureType.FLOAT}
+        if self.has_positions:  # ids of stamps would be in the order of their first lines
+            kinds[self.time_field] = FeatureType.FLOAT
+        if behavior_source is None:
+            kinds[self.behavior_field] = FeatureType.TOKEN
+        for field, kind in kinds.items():
+            if field in self.inter_feat and self.field2type[field] != kind:
+                raise DataError(
+                    f"{files} line 1: column '{field}' is of type "
+                    f"{self.field2type[field].value} and must be {field}:{kind.value}"
+                )
+        if POSITION in self.inter_feat or TIED in self.inter_feat:
+            raise DataError(
+                f"{files} holds a column '{POSITION}' or '{TIED}', a name that is taken: leave it "
+                "out with unload_col, or rename it"
+            )
+
+    def _needs_time(self):
+        """Time order matters for sequential models and for every split by time."""
+        return self.config["eval_args"]["order"] == "TO" and not self.ready_made
+
+    def _derive_behavior(self):
+        """Makes the behaviour column out of another one, as ``behavior_from`` of the YAML says."""
+        source = self.config["behavior_from"]["field"]
+        values = self.inter_feat[source].to_numpy()
+        behavior = np.full(len(values), None, dtype=object)
+        intervals = np.zeros(len(values), dtype=np.int64)  # how many a value lies in
+        for token, interval in self.config["behavior_from"]["values"].items():
+            parsed = self._parse_intervals_str(interval)
+            if len(parsed) < str(interval).count(";") + 1:  # the host leaves such a part out
+                raise DataError(f"behavior_from: '{interval}' of {token} is no interval like [1,2]")
+            inside = self._within_intervals(values, parsed)
+            behavior[inside] = str(token)
+            intervals += inside
+        if (intervals != 1).any():
+            row = int((intervals != 1).argmax())
+            raise DataError(
+                f"{self._place(row)}: {source} = {values[row]} is in "
+                f"{['no interval', 'several intervals'][min(intervals[row], 1)]} of behavior_from"
+            )
+        self.inter_feat[self.behavior_field] = behavior
+        self.field2type[self.behavior_field] = FeatureType.TOKEN
+        self.field2source[self.behavior_field] = FeatureSource.INTERACTION
+        self.field2seqlen[self.behavior_field] = 1
+
+    def _check_behavior(self):
+        wanted = self.config["target_behavior"]
+        if wanted is None:
+            raise DataError(
+                f"BEHAVIOR_FIELD is '{self.behavior_field}' but target_behavior is not set: say "
+                f"which of {sorted(self.inter_feat[self.behavior_field].unique())} is predicted"
+            )
+        # Compared as text, so that `target_behavior: 4` finds the token "4".
+        self.target_tokens = [str(b) for b in (wanted if isinstance(wanted, list) else [wanted])]
+        present = set(self.inter_feat[self.behavior_field])
+        unknown = [token for token in self.target_tokens if token not in present]
+        if unknown:
+            raise DataError(
+                f"target_behavior {unknown} does not occur in column '{self.behavior_field}'; "
+                f"it holds {sorted(present)}"
+            )
+
+    def _drop_repeated_lines(self):
+        """One event logged twice (same user, item, behaviour and stamp) counts once."""
+        if self.ready_made or self.time_field not in self.inter_feat:
+            return
+        key = [self.uid_field, self.iid_field, self.behavior_field, self.time_field]
+        repeated = self.inter_feat.duplicated(subset=key)
+        if repeated.any():
+            self.split_report["repeated_lines_dropped"] = int(repeated.sum())
+            self.logger.warning(f"{int(repeated.sum())} repeated lines count once")
+            self.inter_feat = self.inter_feat[~repeated].reset_index(drop=True)

@@ -1,0 +1,87 @@
+"""Which items belong together? k-means on item embeddings, for L-DiffRec."""
+
+from logging import getLogger
+
+import torch
+from recbole.data.dataloader import TrainDataLoader
+from recbole.sampler import Sampler
+
+from recbole_diffusion.trainer.trainer import checkpoint
+from recbole_diffusion.data.embeddings import read_item_embeddings
+
+# What the embeddings' training has in common with the run they are for.
+SHARED_SETTINGS = (
+    "seed", "reproducibility", "use_gpu", "gpu_id", "show_progress",
+    "checkpoint_dir", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "NEG_PREFIX",
+)  # fmt: skip
+
+
+def item_clusters(config, dataset):
+    """Clusters the items; the same seed and data give the same clusters.
+
+    Args:
+        config (Config): keys ``n_cate``, ``item_embeddings``, ``cluster_epochs`` and ``seed``.
+        dataset (Dataset): the built training data.
+
+    Returns:
+        torch.Tensor: the cluster of each item but the padding, shape: [n].
+
+    Raises:
+        DataError: if the file of embeddings is unusable.
+        ValueError: if there are more clusters than items or than different vectors, or none.
+    """
+    n_items, n_cate = dataset.item_num - 1, config["n_cate"]
+    if type(n_cate) is not int or not 1 <= n_cate <= n_items:
+        raise ValueError(f"n_cate is {n_cate!r}; it must be a whole number in 1..{n_items} (items)")
+    if n_cate == 1:
+        return torch.zeros(n_items, dtype=torch.long)
+    if config["item_embeddings"] is not None:
+        embeddings = read_item_embeddings(str(config["item_embeddings"]), dataset)
+    else:
+        embeddings = light_gcn_embeddings(config, dataset)
+    from sklearn.cluster import KMeans  # takes a second to import
+
+    kmeans = KMeans(n_cate, n_init=10, random_state=config["seed"] % 2**32)
+    clusters = torch.from_numpy(kmeans.fit_predict(embeddings)).long()
+    sizes = torch.bincount(clusters, minlength=n_cate).tolist()
+    if 0 in sizes:
+        raise ValueError(
+            f"n_cate is {n_cate}, but the items' vectors form {n_cate - sizes.count(0)}"
+        )
+    getLogger().info(f"items in each cluster: {sizes}")
+    return clusters
+
+
+def light_gcn_embeddings(config, dataset):
+    """Item embeddings of a LightGCN trained on the same training data, nothing held out.
+
+    The run's own random numbers go on as if nothing had been trained in between.
+
+    Args:
+        config (Config): key ``cluster_epochs``, and those in ``SHARED_SETTINGS``.
+        dataset (Dataset): the built training data.
+
+    Returns:
+        numpy.ndarray: after the propagation, items but the padding, shape: [n, embedding_size].
+
+    Raises:
+        ValueError: if there are no epochs.
+    """
+    from recbole_diffusion.config.config import names as REGISTRY
+    from recbole_diffusion.config.config import Config
+
+    if type(config["cluster_epochs"]) is not int or config["cluster_epochs"] < 1:
+        raise ValueError(f"cluster_epochs is {config['cluster_epochs']!r}; it must be at least 1")
+    settings = {key: config[key] for key in SHARED_SETTINGS if config[key] is not None}
+    settings |= {"epochs": config["cluster_epochs"], "BEHAVIOR_FIELD": None, "behavior_from": None}
+    own = Config("LightGCN", config["dataset"], config_dict=settings)
+    getLogger().info(f"training LightGCN for {own['epochs']} epochs to cluster the items")
+    with checkpoint.own_randomness(config["seed"]):
+        sampler = Sampler(["train"], [dataset]).set_phase("train")
+        model = own.model_class(own, dataset).to(own["device"])
+        trainer = get_trainer(own)(own, model)
+        trainer.attach(dataset)
+        trainer.fit(TrainDataLoader(own, dataset, sampler, shuffle=True), saved=False)
+        with torch.no_grad():
+            _, items = model.forward()
+    return items[1:].cpu().numpy()

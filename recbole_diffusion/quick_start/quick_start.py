@@ -1,0 +1,314 @@
+"""One run from settings to test metrics; the path that run, benchmark and tune share."""
+
+import json
+import os
+import sys
+from logging import getLogger
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
+
+import recbole
+import torch
+from recbole.data.dataloader import AbstractDataLoader
+from recbole.evaluator.base_metric import TopkMetric
+from recbole.evaluator.register import metrics_dict
+from recbole.utils import ModelType, init_logger, init_seed
+
+from recbole_diffusion.trainer.trainer import checkpoint
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.data.dataloader import prepare_data
+from recbole_diffusion.quick_start.item_table import item_table
+from recbole_diffusion.trainer.trainer import TrainerHooks, newest_last
+
+EASE_ITEMS = 15_000  # EASE inverts a dense items x items matrix: 30,000 took 15 to 18 GB
+
+
+def run_recbole_diffusion(
+    model=None, dataset=None, config_file_list=None, config_dict=None, saved=True
+):
+    """Trains a model on a data set, selects on validation and tests once.
+
+    Args:
+        model (str or type): a model's name (ours, RecBole's, ``recbole:NAME``,
+            ``my_module:MyModel``) or class.
+        dataset (str): the data set's name.
+        config_file_list (list of str): YAML files of settings.
+        config_dict (dict): settings, over those of the files.
+        saved (bool): write checkpoints and test the best model; without, test the last one.
+
+    Returns:
+        dict: model, dataset, seed, recbole (its version), config, best_epoch, epochs, stopped_by,
+        best_valid_result, test_result, test_result_all_users (None unless asked for),
+        test_result_all_rows (None unless test rows without history were counted),
+        never_trained_items (see `audit.NeverTrainedAudit`; ``barred_all_rows`` are its metrics over
+        all test rows), split, build_seconds (of the model, with what it trains first),
+        train_seconds, valid_seconds, eval_seconds, peak_memory_mb, parameters and checkpoint;
+        ``result_file`` writes the same as JSON.
+
+    Raises:
+        ConfigError: on a setting that is unknown or out of range.
+        DataError: if the data are missing or unusable.
+        CheckpointError: if a checkpoint to resume from does not fit.
+        ValueError: for an unknown model, or one of RecBole's kinds that are not supported.
+    """
+    config = Config(model, dataset, config_file_list, config_dict)
+    fitted = fit(config, saved)
+    trainer, test_data, split = fitted.trainer, fitted.test_data, fitted.split
+    test_result = trainer.evaluate(
+        test_data, load_best_model=saved, show_progress=config["show_progress"]
+    )
+    never = trainer.never_trained
+    barred = over_all_rows(config, split, (never or {}).get("barred", {}))
+    if barred:
+        never["barred_all_rows"] = barred
+    result = training_report(config, trainer) | {
+        "test_result": test_result,
+        "test_result_all_users": over_all_users(config, test_data._dataset, test_result),
+        "test_result_all_rows": over_all_rows(config, split, test_result),
+        "never_trained_items": never,
+        "split": split,
+        "eval_seconds": round(trainer.eval_seconds, 2),
+        "checkpoint": trainer.saved_model_file if saved else None,
+    }
+    if config["result_file"]:
+        write_json(config["result_file"], result)
+    return result
+
+
+def training_report(config, trainer):
+    """What is known of a run but its test.
+
+    Args:
+        config (Config): the run's configuration.
+        trainer (TrainerHooks): after `fit`.
+
+    Returns:
+        dict: plain values; seconds of wall time, memory in MiB.
+    """
+    return {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "seed": config["seed"],
+        "recbole": recbole.__version__,
+        "best_epoch": trainer.best_epoch,
+        "epochs": trainer.epochs_done,
+        "stopped_by": trainer.stopped_by,
+        "best_valid_result": trainer.best_valid_result,
+        "truncation": getattr(trainer, "truncation_report", None),
+        "build_seconds": round(trainer.build_seconds, 2),
+        "train_seconds": round(trainer.train_seconds, 2),
+        "valid_seconds": round(trainer.valid_seconds, 2),
+        "peak_memory_mb": round(_peak_memory_mb(config["device"]), 1),
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "config": json.loads(checkpoint.config_text(config)),
+    }
+
+
+class Fitted(NamedTuple):
+    """A trained run.
+
+    Attributes:
+        trainer (TrainerHooks): with the trained model, ``model``, and ``saved_model_file``, the
+            best.
+        train_data (AbstractDataLoader): training rows.
+        valid_data (AbstractDataLoader): validation rows, None if there are none.
+        test_data (AbstractDataLoader): test rows.
+        split (dict): the split report.
+    """
+
+    trainer: TrainerHooks
+    train_data: AbstractDataLoader
+    valid_data: AbstractDataLoader
+    test_data: AbstractDataLoader
+    split: dict
+
+
+def fit(config, saved=True, after_validation=None):
+    """Loads and splits the data and trains the model, selected on validation.
+
+    Args:
+        config (Config): the run's configuration.
+        saved (bool): write checkpoints.
+        after_validation (callable): called with the trainer after each validation, when what it has
+            learnt so far is on disk.
+
+    Returns:
+        Fitted: the trainer, the loaders and the split report.
+
+    Raises:
+        ConfigError, DataError, CheckpointError, ValueError: as `run_recbole_diffusion` does.
+    """
+    refuse_what_does_not_run(config["model"], config.model_class)
+    init_seed(config["seed"], config["reproducibility"])
+    init_logger(config)
+    logger = getLogger()
+    logger.debug(config)
+
+    data, (train_data, valid_data, test_data) = read_data(config)
+    split = dict(getattr(data, "split_report", {}))
+    logger.info("split: " + ", ".join(f"{key} {value}" for key, value in split.items()))
+
+    resume_file = _resume_file(config)
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    begin = monotonic()
+    network = make_network(config, train_data._dataset, resume_file).to(config["device"])
+    build_seconds = monotonic() - begin
+    trainer = get_trainer(config)(config, network)
+    trainer.attach(train_data._dataset)
+    trainer.build_seconds = build_seconds
+    if resume_file:
+        trainer.resume_checkpoint(resume_file)
+    trainer.fit(
+        train_data,
+        valid_data,
+        saved=saved,
+        show_progress=config["show_progress"],
+        callback_fn=after_validation and (lambda epoch, score: after_validation(trainer)),
+    )
+    return Fitted(trainer, train_data, valid_data, test_data, split)
+
+
+def read_data(config):
+    """Reads and splits the data of a run.
+
+    Args:
+        config (Config): the run's configuration.
+
+    Returns:
+        tuple: the data set, and the loaders of training, validation and test rows.
+
+    Raises:
+        DataError: if the data are missing or unusable.
+    """
+    data = get_dataset(config)(config)
+    getLogger().info(data)
+    if max(config["topk"]) >= data.item_num:  # the padding is one of item_num
+        raise DataError(
+            f"topk {config['topk']} asks for more than the {data.item_num - 1} items there are"
+        )
+    if config["model"] == "EASE" and data.item_num > EASE_ITEMS:
+        raise DataError(
+            f"EASE inverts a dense matrix of {data.item_num} x {data.item_num} items, which takes "
+            f"tens of GB and up to an hour: it is not run above {EASE_ITEMS} items"
+        )
+    return data, prepare_data(config, data)
+
+
+def over_all_users(config, test_set, result):
+    """The metrics divided by all users, as DiffRec's authors count, instead of those with a row.
+
+    A user without a test row counts as 0. Only metrics that are means over users are given.
+
+    Args:
+        config (Config): key ``all_users``; without it nothing is done.
+        test_set (Dataset): the built test data.
+        result (dict): metric name to value, over users with a test row.
+
+    Returns:
+        dict: metric name to value; None if it was not asked for.
+
+    Raises:
+        DataError: if a user has several lists, so that the metrics are means over rows.
+    """
+    if not config["all_users"]:
+        return None
+    users = test_set.inter_feat[test_set.uid_field].unique()
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL and len(users) < len(test_set):
+        raise DataError(
+            f"all_users: the {len(test_set)} test rows of {len(users)} users are ranked one by "
+            "one, so the metrics are means over rows, not over users"
+        )
+    return _with_misses(result, len(users) / (test_set.user_num - 1))
+
+
+def over_all_rows(config, split, result):
+    """The metrics divided by all test rows, as papers count, instead of those with a history.
+
+    A row without history counts as a miss. Only metrics that are means over rows are given.
+
+    Args:
+        config (Config): the run's configuration.
+        split (dict): the split report.
+        result (dict): metric name to value, over the ranked rows.
+
+    Returns:
+        dict: metric name to value; None if no rows without history were counted, or if a user's
+        rows are not ranked one by one.
+    """
+    missed = split.get("test_rows_without_history")
+    one_by_one = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    if missed is None or not one_by_one or config["eval_args"]["mode"]["test"] != "full":
+        return None
+    return _with_misses(result, split["test_rows"] / (split["test_rows"] + missed))
+
+
+def _with_misses(result, share):
+    """Means over some lists as means over all, of which those are a share and the rest is 0."""
+    means = {name for name, metric in metrics_dict.items() if issubclass(metric, TopkMetric)}
+    return {name: value * share for name, value in result.items() if name.split("@")[0] in means}
+
+
+def _resume_file(config):
+    """The checkpoint to go on from, or None."""
+    wanted = config["resume"]
+    if not wanted:
+        return None
+    path = newest_last(config) if wanted is True else wanted
+    if path is None:
+        getLogger().warning(
+            f"nothing to resume: {config['checkpoint_dir']} holds no last checkpoint of this "
+            "model, data set and configuration; training starts anew"
+        )
+    return path
+
+
+def make_network(config, dataset, checkpoint_file):
+    """Builds the model; what decides its shape comes from the checkpoint if there is one.
+
+    Args:
+        config (Config): the run's configuration.
+        dataset (Dataset): the built training data.
+        checkpoint_file (str or Path): whose weights the model will be given, or None.
+
+    Returns:
+        torch.nn.Module: the model, without the checkpoint's weights.
+
+    Raises:
+        CheckpointError: if the checkpoint was trained on other data.
+    """
+    given = {}
+    if getattr(config.model_class, "begins_with_items", False) and checkpoint_file is None:
+        with checkpoint.own_randomness(config["seed"]):
+            given["item_table"] = item_table(config, dataset)
+    names = getattr(config.model_class, "built_from", ())
+    if names and checkpoint_file:
+        state = checkpoint.load(checkpoint_file)
+        if state["model"] == config["model"]:  # else the trainer refuses it
+            checkpoint.check_data(state, dataset, checkpoint_file)
+            given = {name: state["state_dict"][name] for name in names}
+    return config.model_class(config, dataset, **given)
+
+
+def _peak_memory_mb(device):
+    """Most memory used so far, MiB: of the GPU if there is one, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    status = Path("/proc/self/status")
+    if status.is_file():  # ru_maxrss begins with the peak of the process that started this one
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 2**10
+    import resource  # not on Windows, where the package is not tested
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def write_json(path, value):
+    """Writes JSON beside ``path`` and renames it, so that a reader never sees half of it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".writing")
+    beside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    os.replace(beside, path)

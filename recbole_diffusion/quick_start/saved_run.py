@@ -1,0 +1,132 @@
+"""A run out of its checkpoint: the same configuration, data, loaders and model."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from recbole.data.dataloader import AbstractDataLoader
+
+from recbole_diffusion.trainer.trainer import checkpoint
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.quick_start.quick_start import make_network, read_data
+from recbole_diffusion.trainer.trainer import TrainerHooks
+
+# What a Config makes of its settings and of the machine, and makes anew.
+MADE_BY_CONFIG = {
+    "model", "dataset", "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "valid_metric_bigger",
+    "valid_neg_sample_args", "test_neg_sample_args", "behavior_input", "ordered_history",
+    "trains_on_first_rows", "device", "single_spec", "local_rank", "nproc", "world_size", "ip",
+    "port", "offset",
+}  # fmt: skip
+# What a run does that one who looks at it again does not.
+NOT_AGAIN = {"resume": None, "result_file": None, "log_wandb": False}
+
+
+class SavedConfig(Config):
+    """The configuration of a run, as its checkpoint has it, and settings over it.
+
+    Args:
+        state (dict): of `checkpoint.load`.
+        model (str or type): the model's name or class; None takes the name in the checkpoint.
+        settings (dict): settings over those of the run; strings are read as YAML values.
+
+    Raises:
+        ConfigError: on a setting of ``settings`` that is unknown, or on a value out of range.
+        ValueError: on an unknown model.
+    """
+
+    def __init__(self, state, model, settings):
+        self._saved = settings_of(state)
+        settings = dict(settings)
+        dataset = settings.pop("dataset", state["dataset"])
+        super().__init__(model or state["model"], dataset, config_dict=settings)
+
+    def _load_internal_config_dict(self, model, model_class, dataset):
+        # Here the model is known, and nothing is merged yet. Keys that data or other versions of
+        # this package set are none that a user may give.
+        known = self._known_keys()
+        saved = {key: value for key, value in self._saved.items() if key in known}
+        self.external_config_dict = saved | self.external_config_dict
+        super()._load_internal_config_dict(model, model_class, dataset)
+
+
+def settings_of(state):
+    """The settings that a run's configuration was made of, out of its checkpoint.
+
+    Args:
+        state (dict): of `checkpoint.load`.
+
+    Returns:
+        dict: key to value, as a user gives them.
+    """
+    saved = json.loads(state["config"])
+    settings = {key: value for key, value in saved.items() if key not in MADE_BY_CONFIG}
+    settings["data_path"] = saved["data_path"].removesuffix(saved["dataset"])  # RecBole joins them
+    negatives = saved["train_neg_sample_args"]
+    if negatives["distribution"] == "none":  # RecBole's form of None, which it does not read
+        settings["train_neg_sample_args"] = None
+    return settings
+
+
+class SavedRun(NamedTuple):
+    """A run that can be evaluated again.
+
+    Attributes:
+        config (SavedConfig): its configuration.
+        trainer (TrainerHooks): its trainer with the loaded model in evaluation mode, ``model``.
+        train_data (AbstractDataLoader): training rows.
+        valid_data (AbstractDataLoader): validation rows.
+        test_data (AbstractDataLoader): test rows.
+    """
+
+    config: SavedConfig
+    trainer: TrainerHooks
+    train_data: AbstractDataLoader
+    valid_data: AbstractDataLoader
+    test_data: AbstractDataLoader
+
+
+def load_run(checkpoint_file, model=None, **settings):
+    """Rebuilds a run from a checkpoint, on the data it was trained on.
+
+    The caller's random generators are left as they were.
+
+    Args:
+        checkpoint_file (str or Path): a best or last checkpoint.
+        model (str or type): the model where its name alone does not say which:
+            ``recbole:DiffRec``, ``my_module:MyModel`` or a class.
+        **settings: settings over those of the run, like ``data_path``.
+
+    Returns:
+        SavedRun: configuration, trainer and the three loaders.
+
+    Raises:
+        CheckpointError: if the file is missing, is no checkpoint of a run, or was trained on other
+            data or as another model.
+        ConfigError: on a setting that is unknown or out of range.
+        DataError: if the data are missing or unusable.
+        ValueError: on an unknown model.
+    """
+    state = checkpoint.load(checkpoint_file)
+    missing = [key for key in ("model", "dataset", "config", "state_dict") if key not in state]
+    if missing:
+        raise checkpoint.CheckpointError(
+            f"{checkpoint_file} is not the checkpoint of a run: it holds no {missing[0]}"
+        )
+    beside = {"checkpoint_dir": str(Path(checkpoint_file).parent)}  # RecBole makes the folder
+    config = SavedConfig(state, model, NOT_AGAIN | beside | settings)
+    with checkpoint.own_randomness(config["seed"]):  # as a run is seeded before it splits
+        _, (train_data, valid_data, test_data) = read_data(config)
+        checkpoint.check_data(state, train_data._dataset, checkpoint_file)
+    with checkpoint.own_randomness(config["seed"] + config["local_rank"]):
+        network = make_network(config, train_data._dataset, checkpoint_file)
+        trainer = get_trainer(config)(config, network.to(config["device"]))
+    trainer.attach(train_data._dataset)
+    trainer._load_weights(checkpoint_file, state)
+    trainer.saved_model_file = str(checkpoint_file)  # what evaluate loads unless told not to
+    trainer.best_epoch = state["best_epoch"]
+    trainer.best_valid_score = state["best_valid_score"]
+    trainer.best_valid_result = state["best_valid_result"]
+    network.eval()
+    return SavedRun(config, trainer, train_data, valid_data, test_data)

@@ -1,0 +1,606 @@
+"""Trainers: RecBole's, with checkpoints that resume, a time budget, and an honest evaluation."""
+
+from pathlib import Path
+from time import monotonic, strftime
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from recbole.trainer import TraditionalTrainer, Trainer
+from torch import nn
+
+from recbole_diffusion.trainer.trainer import checkpoint
+from recbole_diffusion.evaluator.never_trained import NeverTrainedAudit
+
+# Beyond these the items' embeddings have collapsed: mean pairwise cosine, share of first norm.
+COLLAPSED_COSINE = 0.5
+COLLAPSED_NORM = 0.1
+
+
+class BudgetSpent(Exception):
+    """Raised inside ``fit`` when ``max_train_seconds`` have passed."""
+
+
+class WatchedLoader:
+    """A training loader that counts its batches and ends the epoch when time is up.
+
+    One batch is always given, so that there is a loss.
+    """
+
+    def __init__(self, loader, deadline):
+        self.loader, self.deadline = loader, deadline
+        self.batch, self.cut = -1, False
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        for rows in self.loader:
+            self.batch += 1
+            yield rows
+            if monotonic() >= self.deadline:
+                self.cut = True
+                return
+
+    def __getattr__(self, name):
+        return getattr(self.loader, name)
+
+
+class TrainerHooks:
+    """What every trainer here does beyond RecBole's; mixed in before a RecBole trainer.
+
+    ``config`` keys read: ``lr_scheduler``, ``adam_betas``, ``max_train_seconds``, ``resume``,
+    ``candidates``, ``seed``.
+
+    Attributes:
+        saved_model_file (str): the best model.
+        last_file (str): the state after the last epoch.
+        best_epoch (int): epoch of the best model, from 1; 0 before there is one.
+        epochs_done (int): epochs begun so far; the last one may be cut by the budget.
+        stopped_by (str): what ended training: epochs, early stopping or max_train_seconds.
+        build_seconds, train_seconds, valid_seconds, eval_seconds (float): wall time of building the
+            model, of training, of validation, and of the last call of `evaluate`.
+        never_trained (dict): the audit of the last evaluation, see `audit.NeverTrainedAudit`.
+        curve (list of list): epoch, seconds of training and validation so far, and validation
+            score, one a validation.
+        evaluation_seed (int): of the random generator that evaluations have for themselves.
+        observer: what else looks at the ranked rows, with ``collect`` as the audit has it; or None.
+    """
+
+    def __init__(self, config, model):
+        super().__init__(config, model)
+        name = f"{checkpoint.run_name(config)}-{strftime('%Y%m%d-%H%M%S')}"
+        self.saved_model_file = str(Path(self.checkpoint_dir, f"{name}.best.pth"))
+        self.last_file = str(Path(self.checkpoint_dir, f"{name}.last.pth"))
+        self.schedulers = {}
+        if config["lr_scheduler"] is not None:
+            try:
+                self.schedulers = {
+                    name: torch.optim.lr_scheduler.ReduceLROnPlateau(
+                        optimizer, **config["lr_scheduler"]
+                    )
+                    for name, optimizer in self._optimizers().items()
+                }
+            except TypeError as error:
+                raise ValueError(f"lr_scheduler {config['lr_scheduler']}: {error}") from error
+        self.eval_step = min(self.eval_step, self.epochs)  # epochs is 1 for models that only count
+        self.best_epoch = self.epochs_done = 0
+        self.build_seconds = 0.0  # known to who built the model
+        self.train_seconds = self.valid_seconds = self.eval_seconds = 0.0
+        self.seconds_before = 0.0  # of the budget, spent before a resume
+        self.stopped_by = None
+        self.never_trained = None
+        self.curve = []
+        self.evaluation_seed = config["seed"]
+        self.observer = None
+        self.trained_items = None
+        self.first_norm = None  # of the trained items' embeddings, before training
+        self._warned = False
+        self.dataset = None
+        self._valid_result = None
+        self._resumed = None
+        self._watched = None
+        self._budget_spent = False
+
+    def _build_optimizer(self, **kwargs):
+        optimizer = super()._build_optimizer(**kwargs)
+        if self.config["adam_betas"] is not None:
+            for group in optimizer.param_groups:
+                group["betas"] = tuple(self.config["adam_betas"])
+        return optimizer
+
+    def attach(self, dataset):
+        """Tells the trainer what it trains on.
+
+        Args:
+            dataset (recbole.data.dataset.Dataset): the built training data; its tokens go into the
+                checkpoints, its items are the trained ones.
+        """
+        self.dataset = dataset
+        if hasattr(dataset, "trained_items"):
+            self.trained_items = dataset.trained_items()
+            used = self._trained_embeddings()
+            self.first_norm = None if used is None else used.norm(dim=1).mean().item()
+
+    # ---------------------------------------------------------------- training
+    def fit(
+        self,
+        train_data,
+        valid_data=None,
+        verbose=True,
+        saved=True,
+        show_progress=False,
+        callback_fn=None,
+    ):
+        """Trains as RecBole does, within the budget, with a ``last`` checkpoint every epoch.
+
+        Args:
+            train_data (DataLoader): training rows.
+            valid_data (DataLoader): validation rows; None trains without selection.
+            verbose (bool): log every epoch.
+            saved (bool): write checkpoints.
+            show_progress (bool): progress bars.
+            callback_fn (callable): called with (epoch, score) after each validation.
+
+        Returns:
+            tuple: best validation score (float) and its metrics (dict).
+
+        Raises:
+            ValueError: if the loss is not finite, with epoch, batch and likely cause.
+        """
+        if self.dataset is None:
+            self.attach(train_data._dataset)
+        self._saved = saved
+        self._has_validation = bool(valid_data) and self.eval_step > 0
+        self._train_data = train_data
+        self._begin = monotonic()
+        if self._resumed is not None:
+            checkpoint.set_random_states(self._resumed["random"])
+            for generator, state in zip(self._generators(), self._resumed["loaders"]):
+                generator.set_state(state.cpu())
+
+        def after_validation(epoch, score):
+            self._end_of_epoch(epoch)
+            if callback_fn:
+                callback_fn(epoch, score)
+            if self._budget_spent:
+                raise BudgetSpent
+
+        try:
+            super().fit(train_data, valid_data, verbose, saved, show_progress, after_validation)
+        except BudgetSpent:
+            self.logger.info(
+                f"max_train_seconds = {self.config['max_train_seconds']} are over: training ends "
+                f"in epoch {self.epochs_done}"
+            )
+        self.stopped_by = "early stopping" if self._out_of_patience() else "epochs"
+        if self._budget_spent:
+            self.stopped_by = "max_train_seconds"
+        if saved and self.epochs_done:
+            self._save_last(self.epochs_done - 1)
+        self._after_fit(valid_data, show_progress)
+        return self.best_valid_score, self.best_valid_result
+
+    def _out_of_patience(self):
+        return self.cur_step > self.stopping_step
+
+    def _generators(self):
+        """Random generators of the training loader; RecBole's knowledge loader has two inside."""
+        inner = ("general_dataloader", "kg_dataloader")
+        loaders = [self._train_data, *(getattr(self._train_data, name, None) for name in inner)]
+        return [loader.generator for loader in loaders if hasattr(loader, "generator")]
+
+    def _optimizers(self):
+        """The optimisers by attribute.
+
+        RecBole's RecVAE has one for the encoder and one for the decoder, and ``optimizer`` is only
+        the name of the one in use.
+        """
+        named = {
+            name: value
+            for name, value in vars(self).items()
+            if isinstance(value, torch.optim.Optimizer)
+        }
+        if len(named) > 1:
+            del named["optimizer"]
+        return named
+
+    def _after_fit(self, valid_data, show_progress):
+        """For what a model decides once, on the best weights; nothing by default."""
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        deadline = float("inf")
+        if self.config["max_train_seconds"] is not None:
+            left = self.config["max_train_seconds"] - self.seconds_before
+            deadline = self._begin + left
+        if self._budget_spent:
+            raise BudgetSpent  # here where there is no validation, else after it
+        begin = monotonic()
+        self._epoch = epoch_idx
+        self._watched = WatchedLoader(train_data, deadline)
+        loss = super()._train_epoch(self._watched, epoch_idx, loss_func, show_progress)
+        self.train_seconds += monotonic() - begin
+        self.epochs_done = epoch_idx + 1
+        if self._watched.cut:
+            self._budget_spent = True
+            self.eval_step = min(self.eval_step, 1)  # evaluate what there is
+        else:
+            total = sum(loss) if isinstance(loss, tuple) else loss
+            for scheduler in self.schedulers.values():
+                scheduler.step(total / len(train_data))
+        return loss
+
+    def _check_nan(self, loss):
+        if torch.isfinite(loss).all():
+            return
+        bad = [
+            name for name, value in self.model.named_parameters() if not torch.isfinite(value).all()
+        ]
+        cause = (
+            f"the weights {bad[0]} are not finite any more: lower learning_rate "
+            f"({self.learning_rate}) or set clip_grad_norm"
+            if bad
+            else "all weights are finite, so the batch or the loss itself overflowed: look at the "
+            "data of this batch and at the loss of the model"
+        )
+        raise ValueError(
+            f"the training loss is {loss.item()} in epoch {self._epoch}, batch "
+            f"{self._watched.batch if self._watched else '?'}; {cause}"
+        )
+
+    def _valid_epoch(self, valid_data, show_progress=False):
+        begin = monotonic()
+        score, result = super()._valid_epoch(valid_data, show_progress)
+        self._valid_result = result
+        self.valid_seconds += monotonic() - begin
+        seconds = round(self.train_seconds + self.valid_seconds, 3)
+        self.curve.append([self._epoch + 1, seconds, float(score)])
+        for metric, value in result.items():
+            self.tensorboard.add_scalar(f"Valid/{metric}", value, self._epoch)
+        self._watch_embeddings()
+        return score, result
+
+    def _trained_embeddings(self):
+        """Embeddings of the trained items, shape: [n, D]; None where there are none."""
+        table = getattr(self.model, "item_embedding", None)
+        if not isinstance(table, nn.Embedding) or self.trained_items is None:
+            return None
+        return table.weight.detach()[: len(self.trained_items)][self.trained_items]
+
+    def _watch_embeddings(self):
+        """Logs norm and spread of the trained items' embeddings, and warns when they collapse."""
+        used = self._trained_embeddings()
+        if used is None or len(used) < 2:
+            return
+        norm, spread = used.norm(dim=1).mean().item(), used.std(dim=0).mean().item()
+        cosine = mean_pairwise_cosine(used)
+        self.logger.info(
+            f"trained items' embeddings: norm {norm:.4f}, spread {spread:.4f}, mean pairwise "
+            f"cosine {cosine:.4f}"
+        )
+        values = {"norm": norm, "spread": spread, "cosine": cosine}
+        for name, value in values.items():
+            self.tensorboard.add_scalar(f"Embedding/{name}", value, self._epoch)
+        advice = getattr(self.model, "collapse_advice", None)
+        shrunk = norm < COLLAPSED_NORM * self.first_norm
+        if advice and not self._warned and (cosine > COLLAPSED_COSINE or shrunk):
+            self._warned = True
+            what = f"point in one direction (mean pairwise cosine {cosine:.2f})"
+            if shrunk:
+                what = f"shrank to {norm / self.first_norm:.0%} of their norm"
+            self.logger.warning(f"the items' embeddings collapse: they {what}; {advice}")
+
+    def _add_train_loss_to_tensorboard(self, epoch_idx, losses, tag="Loss/Train"):
+        super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.tensorboard.add_scalar("Train/learning_rate", rate, epoch_idx)
+        self.tensorboard.add_scalar("Train/seconds", self.train_seconds, epoch_idx)
+        # Called after every epoch, before its validation; what ends with one is stored after it.
+        if self._has_validation and (epoch_idx + 1) % self.eval_step != 0:
+            self._end_of_epoch(epoch_idx)
+
+    # ---------------------------------------------------------------- checkpoints
+    def _end_of_epoch(self, epoch):
+        if self._saved:
+            self._save_last(epoch)
+
+    def _state(self, epoch):
+        named = checkpoint.tokens(self.dataset)
+        return {
+            "model": self.config["model"],
+            "dataset": self.config["dataset"],
+            "config": checkpoint.config_text(self.config),
+            "fingerprint": checkpoint.fingerprint(named),
+            "tokens": named,
+            "epoch": epoch,
+            "best_epoch": self.best_epoch,
+            "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": _floats(self.best_valid_result),
+            "state_dict": self.model.state_dict(),
+            "other_parameter": {
+                name: value
+                for name, value in self.model.other_parameter().items()
+                if not isinstance(value, nn.Module)  # its weights are in the state_dict
+            },
+        }
+
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+        if epoch < 0 and self._resumed is not None:
+            return  # nothing left to train: the best model is on disk already
+        self.best_epoch = epoch + 1
+        self.best_valid_result = self._valid_result  # the host sets it after saving
+        path = kwargs.get("saved_model_file", self.saved_model_file)
+        checkpoint.save(path, self._state(epoch))
+        if verbose:
+            self.logger.info(f"best model so far: {path}")
+        if not self._has_validation:
+            self._end_of_epoch(epoch)
+
+    def save_pretrained_model(self, epoch, saved_model_file):
+        """Stores a stage of RaCT or S3Rec in our format; the host would pickle its Config."""
+        checkpoint.save(saved_model_file, self._state(epoch))
+        self.saved_model_file = saved_model_file
+
+    def _save_last(self, epoch):
+        state = self._state(epoch)
+        state.update(
+            optimizers={name: value.state_dict() for name, value in self._optimizers().items()},
+            # what a host model counts outside its state_dict (MultiVAE's annealing step)
+            counters={k: v for k, v in vars(self.model).items() if type(v) in (int, float)},
+            schedulers={name: value.state_dict() for name, value in self.schedulers.items()},
+            cur_step=self.cur_step,
+            random=checkpoint.random_states(),
+            loaders=[generator.get_state() for generator in self._generators()],
+            seconds=[self.train_seconds, self.valid_seconds],
+            curve=self.curve,
+            budget_seconds=self.seconds_before + monotonic() - self._begin,
+            stopped_by=self.stopped_by,
+        )
+        checkpoint.save(self.last_file, state)
+
+    def resume_checkpoint(self, resume_file):
+        """Goes on from a ``last`` checkpoint as if training had not been interrupted.
+
+        Args:
+            resume_file (str or Path): the file.
+
+        Raises:
+            CheckpointError: if it is of another model, of other data or of other settings, cannot
+                be read, or is not beside its best model.
+        """
+        state = checkpoint.load(resume_file)
+        if "optimizers" not in state or not str(resume_file).endswith(".last.pth"):
+            raise checkpoint.CheckpointError(
+                f"{resume_file} holds a model but no training state; resume from a .last.pth file"
+            )
+        best = str(resume_file).removesuffix(".last.pth") + ".best.pth"
+        if state["best_epoch"] and not Path(best).is_file():
+            raise checkpoint.CheckpointError(f"{best}, the run's best model so far, is not there")
+        self._load_weights(resume_file, state)
+        checkpoint.check_settings(state, self.config, resume_file)
+        for name, value in state["optimizers"].items():
+            getattr(self, name).load_state_dict(value)
+        vars(self.model).update(state["counters"])
+        for name, value in state["schedulers"].items():
+            self.schedulers[name].load_state_dict(value)
+        self.start_epoch = self.epochs_done = state["epoch"] + 1
+        self.cur_step = state["cur_step"]
+        self.best_epoch = state["best_epoch"]
+        self.best_valid_score = state["best_valid_score"]
+        self.best_valid_result = state["best_valid_result"]
+        self.train_seconds, self.valid_seconds = state["seconds"]
+        self.curve = state.get("curve", [])  # of a checkpoint that is older than curves: none
+        self.seconds_before = state["budget_seconds"]
+        seconds = self.config["max_train_seconds"]
+        self._budget_spent = (
+            state["best_epoch"] > 0 and seconds is not None and self.seconds_before >= seconds
+        )
+        if self._out_of_patience():
+            self.start_epoch = self.epochs
+        self.last_file, self.saved_model_file = str(resume_file), best
+        self._resumed = state
+        self.logger.info(f"resumed from {resume_file} after epoch {state['epoch'] + 1}")
+
+    def _load_weights(self, path, state=None):
+        state = checkpoint.load(path) if state is None else state
+        if state["model"] != self.config["model"]:
+            raise checkpoint.CheckpointError(
+                f"{path} holds a {state['model']}, not a {self.config['model']}"
+            )
+        if self.dataset is not None:
+            checkpoint.check_data(state, self.dataset, path)
+        try:
+            self.model.load_state_dict(state["state_dict"])
+        except RuntimeError as error:
+            raise checkpoint.CheckpointError(
+                f"the weights of {path} do not fit this model; its settings were others: {error}"
+            ) from error
+        self.model.load_other_parameter(
+            {
+                name: value.to(self.device) if isinstance(value, torch.Tensor) else value
+                for name, value in state["other_parameter"].items()
+            }
+        )
+
+    # ---------------------------------------------------------------- evaluation
+    @torch.no_grad()
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+        """Ranks and measures as RecBole does, with a random generator of its own.
+
+        Two evaluations of one model are equal, and how often one evaluates does not change
+        training. Fills ``never_trained`` and ``eval_seconds``.
+
+        Args:
+            eval_data (DataLoader): the rows to rank.
+            load_best_model (bool): load the best checkpoint first.
+            model_file (str): load this checkpoint instead.
+            show_progress (bool): a progress bar.
+
+        Returns:
+            dict: metric name to value, None if there are no rows.
+        """
+        if load_best_model:
+            self._load_weights(model_file or self.saved_model_file)
+        if not eval_data:
+            return None
+        self._audit = NeverTrainedAudit(self.config, self.trained_items)
+        begin = monotonic()
+        with checkpoint.own_randomness(self.evaluation_seed):
+            result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        self.eval_seconds = monotonic() - begin
+        self.never_trained = self._audit.report(self.eval_collector.data_struct, self.evaluator)
+        return _floats(result)
+
+    def _full_sort_batch_eval(self, batched_data):
+        rows, scores, positive_u, positive_i = super()._full_sort_batch_eval(batched_data)
+        scores = self._audit.collect(scores, rows, positive_u, positive_i)
+        if self.observer is not None:
+            self.observer.collect(scores, rows, positive_u, positive_i)
+        return rows, scores, positive_u, positive_i
+
+
+class DiffusionTrainer(TrainerHooks, Trainer):
+    """RecBole's plain trainer with our hooks: of our models and of most of RecBole's."""
+
+
+class MarkovChainTrainer(TrainerHooks, TraditionalTrainer):
+    """One epoch, nothing to learn."""
+
+
+class FusedAdamTrainer(DiffusionTrainer):
+    """Steps of Adam in one pass over the weights, the largest of which grow with the items."""
+
+    def _build_optimizer(self, **kwargs):
+        optimizer = super()._build_optimizer(**kwargs)
+        if isinstance(optimizer, torch.optim.Adam):  # AdamW is one too
+            for group in optimizer.param_groups:
+                group["fused"] = True
+        return optimizer
+
+
+class DiffRecTrainer(FusedAdamTrainer):
+    """That of DiffRec and T-DiffRec."""
+
+
+class DreamRecTrainer(FusedAdamTrainer):
+    """That of DreamRec."""
+
+
+class DimeRecTrainer(FusedAdamTrainer):
+    """That of DimeRec."""
+
+
+class LDiffRecTrainer(FusedAdamTrainer):
+    """One optimiser with a learning rate for the auto-encoder and one for the denoiser."""
+
+    def _build_optimizer(self, **kwargs):
+        return super()._build_optimizer(params=self.model.parameter_groups(), **kwargs)
+
+    def _train_epoch(self, *args, **kwargs):
+        loss = super()._train_epoch(*args, **kwargs)
+        self.model.epochs += 1
+        return loss
+
+
+class ICDDTTrainer(DiffusionTrainer):
+    """Decides once, on the best model, how many reverse steps scoring needs (``truncation: auto``).
+
+    The smallest S is taken whose top-20 lists agree with a full walk's as well as two full walks
+    with different seeds agree with each other, within one point. S is written into the best
+    checkpoint; ``truncation_report`` holds the evidence.
+    """
+
+    TOP = 20
+
+    def _after_fit(self, valid_data, show_progress):
+        self.truncation_report = None
+        if self.config["truncation"] != "auto" or not valid_data or not self._saved:
+            return
+        state = checkpoint.load(self.saved_model_file)
+        self._load_weights(self.saved_model_file, state)
+        if "truncation_report" in state:  # decided before this resume
+            self.truncation_report = state["truncation_report"]
+            return
+        self.truncation_report = self.decide_truncation(valid_data)
+        state["state_dict"] = self.model.state_dict()
+        state["truncation_report"] = self.truncation_report
+        checkpoint.save(self.saved_model_file, state)
+
+    @torch.no_grad()
+    def decide_truncation(self, valid_data):
+        """Finds the shortest walk that ranks as the full one does and sets ``walk_steps`` to it.
+
+        Args:
+            valid_data (DataLoader): validation rows.
+
+        Returns:
+            dict: steps, both agreements, and the validation metrics at S and at T.
+        """
+        from recbole_diffusion.model.sequential_recommender.icddt import choose_truncation
+
+        full = self.config["diffusion_steps"]
+        metrics_full = self.evaluate(valid_data, load_best_model=False)
+        reference = self._top_lists(valid_data, full, seed=0)
+        between = _agreement(reference, self._top_lists(valid_data, full, seed=1))
+        agreement = {}
+        for steps in range(1, full + 1):
+            agreement[steps] = _agreement(reference, self._top_lists(valid_data, steps, seed=2))
+            if agreement[steps] >= between - 0.01:
+                break
+        steps = choose_truncation(agreement, between)
+        self.model.walk_steps.fill_(steps)
+        metrics = self.evaluate(valid_data, load_best_model=False)
+        self.logger.info(
+            f"truncation: {steps} of {full} steps; top-{self.TOP} agreement with the full walk "
+            f"{agreement[steps]:.4f}, of two full walks {between:.4f}; validation "
+            f"{self.config['valid_metric']} {metrics[self.valid_metric]:.6f} with {steps}, "
+            f"{metrics_full[self.valid_metric]:.6f} with {full}"
+        )
+        return {
+            "steps": steps,
+            "agreement": {str(s): share for s, share in agreement.items()},
+            "agreement_between_seeds": between,
+            "valid_result": metrics,
+            "valid_result_full_walk": metrics_full,
+        }
+
+    def _top_lists(self, valid_data, steps, seed):
+        """Top items of every validation row, shape: [n_rows, 20]."""
+        self.model.eval()
+        lists = []
+        with checkpoint.own_randomness(seed):
+            for rows, _, _, _ in valid_data:
+                x0 = self.model.generate(rows.to(self.device), steps)
+                scores = self.model.score_items(x0)
+                scores[:, 0] = -np.inf
+                lists.append(scores.topk(min(self.TOP, scores.shape[1] - 1)).indices)
+        return torch.cat(lists)
+
+
+def mean_pairwise_cosine(x):
+    """How much vectors point in one direction: 1 if all do, about 0 if they point anywhere.
+
+    Args:
+        x (torch.Tensor): at least two vectors, shape: [n, D].
+
+    Returns:
+        float: mean of the cosines of all pairs of different vectors.
+    """
+    n, total = len(x), F.normalize(x.double()).sum(dim=0)
+    return ((total @ total).item() - n) / (n * (n - 1))
+
+
+def _agreement(a, b):
+    """Mean share of one list's items that the other list has too."""
+    return (a[:, :, None] == b[:, None, :]).any(-1).float().mean().item()
+
+
+def _floats(result):
+    return None if result is None else {name: float(value) for name, value in result.items()}
+
+
+def newest_last(config):
+    """The newest ``last`` checkpoint of this model, data set and configuration, or None."""
+    folder = Path(config["checkpoint_dir"])
+    files = folder.glob(f"{checkpoint.run_name(config)}-*.last.pth")
+    return max(files, key=lambda file: file.stat().st_mtime, default=None)

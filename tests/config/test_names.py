@@ -1,0 +1,156 @@
+"""Which class, trainer and data set a name means."""
+
+import sys
+
+import pytest
+from recbole.data.dataset import Dataset
+from recbole.model.general_recommender import LDiffRec, Pop
+from recbole.model.sequential_recommender import SASRec
+from recbole.trainer import RecVAETrainer, TraditionalTrainer, Trainer
+
+from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
+from recbole_diffusion.model.general_recommender import ldiffrec
+from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
+from recbole_diffusion.trainer.trainer import (
+    DiffusionTrainer,
+    ICDDTTrainer,
+    LDiffRecTrainer,
+    MarkovChainTrainer,
+    TrainerHooks,
+)
+
+
+@pytest.mark.parametrize(
+    "typed, name",
+    [
+        ("ICDDT", "ICDDT"),
+        ("icddt", "ICDDT"),
+        ("markov-chain", "MarkovChain"),
+        ("Markov_Chain", "MarkovChain"),
+        ("MultVAE", "MultiVAE"),
+        ("Mult-VAE", "MultiVAE"),
+        ("multvae", "MultiVAE"),
+        ("multivae", "MultiVAE"),
+        ("MostPop", "Pop"),
+        ("sasrec", "SASRec"),
+        ("SAS Rec", "SASRec"),
+        ("L-DiffRec", "LDiffRec"),
+        ("recbole:sasrec", "SASRec"),
+        ("RecBole:l-diffrec", "LDiffRec"),
+    ],
+)
+def test_a_name_resolves_as_people_type_it(typed, name):
+    found, model_class = resolve(typed)
+    assert found == name == model_class.__name__
+    assert get_model(typed) is model_class
+
+
+@pytest.mark.parametrize(
+    "typed, near",
+    [
+        ("SASRecc", "SASRec"),
+        ("icdt", "ICDDT"),
+        ("markov", "MarkovChain"),
+        ("recbole:GRU4Re", "GRU4Rec"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_near_ones(typed, near):
+    with pytest.raises(ValueError, match=f"no model is called .*did you mean .*{near}"):
+        resolve(typed)
+
+
+def test_a_name_like_none_is_answered_with_ours():
+    with pytest.raises(ValueError, match="ours are .*ICDDT.*MarkovChain"):
+        resolve("xq7")
+
+
+def test_every_model_of_recbole_is_found_under_its_own_name():
+    extra = {"XGBoost", "LightGBM"}  # need packages that RecBole does not install
+    names = set(_host_names().values())
+    assert {"SASRec", "MultiVAE", "EASE", "FM", "KGAT"} <= names
+    for name in names - extra:
+        found, model_class = resolve(f"recbole:{name}")
+        assert found == name == model_class.__name__
+        assert not is_ours(model_class)
+
+
+def test_ours_wins_and_the_prefix_reaches_recboles():
+    assert get_model("l-diffrec") is ldiffrec.LDiffRec is not LDiffRec
+    assert get_model("recbole:LDiffRec") is LDiffRec
+
+
+def test_our_settings_and_trainer_stay_with_ours_when_recbole_has_the_name_too():
+    assert has_our_settings("LDiffRec", ldiffrec.LDiffRec)
+    assert not has_our_settings("LDiffRec", LDiffRec)
+    assert get_trainer(Config("LDiffRec", "tiny")) is LDiffRecTrainer
+    theirs = Config("recbole:LDiffRec", "tiny")
+    assert not issubclass(get_trainer(theirs), LDiffRecTrainer)
+    assert theirs["anneal_unit"] is None and Config("LDiffRec", "tiny")["anneal_unit"] == "batch"
+
+
+@pytest.mark.parametrize("name", ["DiffRec", "TDiffRec", "LDiffRec", "LTDiffRec"])
+def test_a_variant_has_the_trainer_and_the_settings_of_its_base(name):
+    config = Config(name, "tiny")
+    assert issubclass(get_trainer(config), LDiffRecTrainer) == ("L" in name)
+    assert config["history_num_per_term"] == 10  # of DiffRec.yaml
+    assert (config["in_dims"] is not None) == ("L" in name)
+    assert (config["w_min"] is not None) == ("T" in name)
+
+
+def test_a_class_of_ones_own_is_found_in_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "my_models_7.py").write_text(
+        "from recbole.model.sequential_recommender import GRU4Rec\n\n\n"
+        "class Mine(GRU4Rec):\n    pass\n\n\ndef function():\n    pass\n"
+    )
+    name, model_class = resolve("my_models_7:Mine")
+    assert name == "Mine" and is_ours(model_class)
+    assert not is_shipped(model_class) and is_shipped(ICDDT)
+    for typed, message in (
+        ("my_models_7:Yours", "has no attribute 'Yours'"),
+        ("my_models_8:Mine", "No module named 'my_models_8'"),
+        ("my_models_7:function", "is no class of a recommender"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            resolve(typed)
+
+
+def test_a_class_that_is_no_recommender_is_refused():
+    with pytest.raises(ValueError, match="is no class of a recommender"):
+        Config(dict, "tiny")
+
+
+def test_every_trainer_has_our_hooks_on_the_one_the_model_needs():
+    def trainer(model):
+        found = get_trainer(Config(model, "tiny"))
+        assert issubclass(found, TrainerHooks)
+        return found
+
+    def own(base):
+        return type("Own", (base,), {"__module__": "my_module"})
+
+    assert trainer("ICDDT") is trainer(own(ICDDT)) is ICDDTTrainer
+    assert trainer("MarkovChain") is MarkovChainTrainer
+    assert trainer("SASRec") is trainer(own(SASRec)) is DiffusionTrainer
+    assert issubclass(trainer("Pop"), TraditionalTrainer)
+    assert issubclass(trainer(own(Pop)), TraditionalTrainer)
+    assert issubclass(trainer("RecVAE"), RecVAETrainer)
+    assert not issubclass(trainer("MultiVAE"), TraditionalTrainer)
+    same_name = type("ICDDT", (SASRec,), {"__module__": "my_module"})
+    assert trainer(same_name) is DiffusionTrainer
+    assert issubclass(DiffusionTrainer, Trainer)
+
+
+def test_the_data_set_is_ours_unless_a_model_of_recbole_needs_its_own():
+    def dataset(model, **settings):
+        return get_dataset(Config(model, "tiny", config_dict=settings))
+
+    assert dataset("ICDDT") is dataset("SASRec") is LazySequentialDataset
+    assert dataset("Pop") is dataset("MultiVAE") is GeneralDataset
+    assert dataset("DIEN").__name__ == "DIENDataset"
+    assert dataset("FM") is Dataset
+    with pytest.raises(ValueError, match="DIEN needs a data set of its own.*unset BEHAVIOR_FIELD"):
+        dataset("DIEN", BEHAVIOR_FIELD="behavior", target_behavior="buy")

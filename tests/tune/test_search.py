@@ -1,0 +1,448 @@
+"""Which settings are best on validation?"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from recbole_diffusion.tune.search import search as tuning
+from recbole_diffusion.trainer.checkpoint import config_text, settings_of_a_run
+from recbole_diffusion.cli.main import main
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
+from recbole_diffusion.trainer.trainer import TrainerHooks
+
+GIVEN = {
+    "BEHAVIOR_FIELD": "behavior",
+    "target_behavior": "buy",
+    "MAX_ITEM_LIST_LENGTH": 6,
+    "eval_args": "{split: {LS: valid_and_test}, order: TO, mode: full}",
+    "use_gpu": False,
+    "show_progress": False,
+}
+SMALL = {"embedding_size": 8, "hidden_size": 8, "train_batch_size": 64, "epochs": 3}
+
+
+def command(model="GRU4Rec", **settings):
+    settings = GIVEN | (SMALL if model == "GRU4Rec" else {}) | settings
+    return ["tune", f"--model={model}", "--dataset=shop"] + [
+        f"--{key}={value}" for key, value in settings.items()
+    ]
+
+
+def spaced(text):
+    Path("space.yaml").write_text(text)
+    return "space.yaml"
+
+
+@pytest.fixture
+def without_ray(shop, monkeypatch):
+    """Runs the trials of a list one after the other in this process; gives what they reported."""
+    reports = []
+
+    def search(study, config, space, concurrent, address, output):
+        folders = []
+        for number, sampled in enumerate(tuning._searcher(study, config, space)[1]["grid_search"]):
+            folders.append(output / "ray" / str(number))
+            try:
+                tuning.run_trial(study, space, sampled, folders[-1], reports.append)
+            except ValueError:
+                pass  # it is in the record
+        return folders
+
+    monkeypatch.setattr(tuning, "search_with_ray", search)
+    return reports
+
+
+def records(output="tune/GRU4Rec-shop"):
+    return [tuning.read_record(path.parent) for path in sorted(Path(output).rglob("trial.json"))]
+
+
+def test_the_trial_that_is_best_on_validation_is_kept_and_runs_again(without_ray, capsys):
+    space = spaced("learning_rate: {choice: [1.0e-9, 0.01]}\n")
+    assert main(command(space=space, search="grid", epochs=6)) == 0
+    printed = capsys.readouterr().out
+    worse, better = records()
+    assert better["score"] > worse["score"] and better["sampled"] == {"learning_rate": 0.01}
+    lines = printed.splitlines()
+    assert "learning_rate=0.01" in lines[1] and "learning_rate=1e-09" in lines[2]
+    assert [str(path) for path in Path("tune").resolve().rglob("*.pth")] == [better["checkpoint"]]
+
+    output = Path("tune/GRU4Rec-shop")
+    best = json.loads((output / "best.json").read_text())
+    assert best["checkpoint"] == better["checkpoint"] in printed
+    text = (output / "best.yaml").read_text()
+    assert f"{better['score']:.6f}" in text and better["checkpoint"] in text
+    found = run_recbole_diffusion(None, None, [str(output / "best.yaml")])
+    assert found["config"]["learning_rate"] == 0.01 and found["config"]["hidden_size"] == 8
+    assert found["best_valid_result"]["ndcg@10"] == pytest.approx(better["score"])
+
+
+def test_test_rows_are_never_ranked(without_ray, monkeypatch):
+    ranked = []
+    evaluate = TrainerHooks.evaluate
+
+    def watched(self, rows, *args, **kwargs):
+        ranked.append(rows._dataset)
+        return evaluate(self, rows, *args, **kwargs)
+
+    monkeypatch.setattr(TrainerHooks, "evaluate", watched)
+    seen = {}
+    read = tuning.fit.__globals__["read_data"]
+
+    def splits(config):
+        data, loaders = read(config)
+        seen.update(zip(("train", "valid", "test"), (part._dataset for part in loaders)))
+        return data, loaders
+
+    monkeypatch.setitem(tuning.fit.__globals__, "read_data", splits)
+    space = spaced("window: {choice: [5]}\n")
+    assert main(command("MarkovChain", space=space)) == 0
+    assert ranked and all(rows is seen["valid"] for rows in ranked)
+    run_recbole_diffusion(None, None, ["tune/MarkovChain-shop/best.yaml"])  # the control
+    assert ranked[-1] is seen["test"]
+
+
+def test_a_report_follows_every_validation_with_the_best_score_so_far(without_ray, monkeypatch):
+    validated = []
+    validate = TrainerHooks._valid_epoch
+
+    def watched(self, *args, **kwargs):
+        score, result = validate(self, *args, **kwargs)
+        validated.append(score)
+        return score, result
+
+    monkeypatch.setattr(TrainerHooks, "_valid_epoch", watched)
+    space = spaced("learning_rate: {choice: [0.5]}\n")
+    main(command(space=space, epochs=12, eval_step=2))
+    (record,) = records()
+    assert [report["epoch"] for report in without_ray] == [2, 4, 6, 8, 10, 12, 12]
+    scores = [report["score"] for report in without_ray]
+    assert scores[:-1] == [max(validated[: n + 1]) for n in range(6)]
+    assert scores[:-1] != validated, "the control: training has to waver"
+    assert scores[-1] == record["score"]
+
+
+def test_a_failed_trial_does_not_stop_the_others_and_is_told_in_a_line(without_ray, capsys):
+    space = spaced("learning_rate: {choice: [0.01, -1, 0.02]}\n")
+    assert main(command(space=space, search="grid")) == 0
+    assert ["error" in record for record in records()] == [False, True, False]
+    line = capsys.readouterr().out.splitlines()[3]
+    assert line.split()[:2] == ["failed", "learning_rate=-1:"] and "Invalid learning rate" in line
+
+
+def test_when_all_trials_fail_the_first_error_is_said_in_one_line(without_ray, capsys):
+    space = spaced("learning_rate: {choice: [-1, -2]}\n")
+    assert main(command(space=space, search="grid")) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "all 2 trials failed" in line and "Invalid learning rate: -1" in line
+    assert not list(Path("tune").rglob("*.pth")) and not list(Path("tune").rglob("best.*"))
+
+
+def test_a_data_set_that_is_missing_is_said_in_one_line_before_ray_starts(
+    shop, capsys, monkeypatch
+):
+    monkeypatch.setattr(tuning, "search_with_ray", None)
+    arguments = ["tune", "--model=SASRec", "--dataset=retail", "--output=out"]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "retail.inter" in said and "dataset_scripts/retail.py" in said
+    assert not (shop / "out").exists()
+
+
+class Killed(BaseException):
+    """Ends a trial as a kill does."""
+
+
+def test_an_interrupted_trial_goes_on_after_its_last_whole_epoch(shop):
+    space = spaced("learning_rate: {choice: [0.01]}\n")
+    study, config, space = tuning.plan(
+        "GRU4Rec", "shop", space, 1, "grid", "none", [], GIVEN | SMALL | {"epochs": 5}, 1
+    )
+    epochs = []
+
+    def report(told):
+        epochs.append(told["epoch"])
+        if told["epoch"] == 2 and len(epochs) == 2:
+            raise Killed
+
+    whole, broken = Path("whole").resolve(), Path("broken").resolve()
+    tuning.run_trial(study, space, {"learning_rate": 0.01}, whole, lambda told: None)
+    with pytest.raises(Killed):
+        tuning.run_trial(study, space, {"learning_rate": 0.01}, broken, report)
+    tuning.run_trial(study, space, {"learning_rate": 0.01}, broken, report)
+    assert epochs == [1, 2, 3, 4, 5, 5]
+    assert tuning.read_record(broken)["score"] == tuning.read_record(whole)["score"]
+    tuning.run_trial(study, space, {"learning_rate": 0.01}, broken, report)
+    assert epochs == [1, 2, 3, 4, 5, 5, 5]  # what is over only reports
+
+
+def test_another_search_in_the_same_folder_is_refused_with_what_differs(without_ray, capsys):
+    space = spaced("window: {choice: [5]}\n")
+    assert main(command("MarkovChain", space=space, output="here")) == 0
+    before = Path("here/best.yaml").read_text()
+    for text, change, words in (
+        ("window: {choice: [5]}", {"max_gap": 2}, "max_gap is None, not 2"),
+        ("window: {choice: [5]}", {"trials": 3}, "trials is 20, not 3"),
+        ("window: {choice: [6]}", {}, "window is ['choice', [5]], not"),
+    ):
+        again = {"space": spaced(text), "output": "here"} | change
+        assert main(command("MarkovChain", **again)) == 2
+        assert words in capsys.readouterr().err
+    spaced("window: {choice: [5]}\n")
+    assert main(command("MarkovChain", space=space, output="here")) == 0
+    assert Path("here/best.yaml").read_text() == before
+    assert main(command("MarkovChain", space=space, output="dataset")) == 2
+    assert "holds no search" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"search": "clever"}, "--search is 'clever', not one of random"),
+        ({"scheduler": "hyperband"}, "--scheduler is 'hyperband'"),
+        ({"trials": 0}, "--trials is 0"),
+        ({"trials": "many"}, "invalid int value: 'many'"),
+        ({"concurrent": 0}, "--concurrent is 0"),
+        ({"window": 3}, "window is set to 3 and is searched"),
+        ({"windw": 3}, "unknown setting 'windw'"),
+        ({"resume": True}, "resume cannot be set"),
+        ({"checkpoint_dir": "x"}, "checkpoint_dir cannot be set"),
+        ({"space": "nowhere.yaml"}, "cannot read the search space nowhere.yaml"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_started(shop, change, words, capsys, monkeypatch):
+    monkeypatch.setattr(tuning, "search_with_ray", None)
+    settings = {"space": spaced("window: {choice: [5]}\n")} | change
+    assert main(command("MarkovChain", **settings)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert not Path("tune").exists()
+
+
+def test_a_model_without_a_space_of_its_own_is_asked_for_one(shop, capsys):
+    assert main(command("NARM")) == 2
+    assert "no search space comes with NARM" in capsys.readouterr().err
+
+
+def test_random_trials_are_different_and_follow_the_seed(shop):
+    space = spaced("window: {choice: [5, 10]}\nself_weight: {uniform: [0.1, 0.9]}\n")
+
+    def drawn(trials, **settings):
+        study, config, read = tuning.plan(
+            "MarkovChain", "shop", space, trials, "random", "asha", [], GIVEN | settings, 1
+        )
+        return tuning._searcher(study, config, read)[1]["grid_search"]
+
+    assert len({str(draw) for draw in drawn(20)}) == 20
+    assert drawn(5, seed=1) == drawn(5, seed=1) != drawn(5, seed=2)
+    spaced("window: {choice: [5, 10]}\n")
+    assert sorted(draw["window"] for draw in drawn(20)) == [5, 10]
+    spaced("")
+    assert drawn(20) == [{}]
+
+
+def test_settings_of_files_reach_a_trial_with_the_types_they_had(shop):
+    Path("a.yaml").write_text("threshold: {rating: 3}\nval_interval: {1: '[0,1]'}\n")
+    study, config, _ = tuning.plan(
+        "Pop", "shop", None, 1, "random", "asha", ["a.yaml"], {"seed": "7"}, 1
+    )
+    assert study["settings"]["val_interval"] == {1: "[0,1]"} == config["val_interval"]
+    assert study["settings"]["seed"] == config["seed"] == 7
+    tuning.claim(Path("out"), study)
+    tuning.claim(Path("out"), study)  # JSON, which has no such keys, is compared with JSON
+
+
+def test_model_and_settings_may_come_from_files_and_the_command_line_wins(without_ray):
+    Path("a.yaml").write_text("model: MarkovChain\ndataset: shop\nmax_gap: 1\nself_weight: 0.7\n")
+    with open("a.yaml", "a") as file:
+        file.write("window: 3\n")  # searched, so the file's value does not count
+    space = spaced("window: {choice: [5]}\n")
+    rest = [f"--{key}={value}" for key, value in GIVEN.items()]
+    files = ["--config_files=a.yaml", f"--space={space}", "--max_gap", "2"]
+    assert main(["tune", *files, *rest]) == 0
+    best = yaml.safe_load(Path("tune/MarkovChain-shop/best.yaml").read_text())
+    assert (best["max_gap"], best["self_weight"], best["window"]) == (2, 0.7, 5)
+
+
+def test_a_class_of_the_users_and_recboles_own_are_tuned(without_ray):
+    Path("mine.py").write_text(
+        "from recbole_diffusion.model.sequential_recommender.markovchain import MarkovChain\n"
+        "class Mine(MarkovChain):\n    pass\n"
+    )
+    assert main(command("mine:Mine", space=spaced("window: {choice: [5]}\n"))) == 0
+    general = {"train_batch_size": 64, "epochs": 1, "dims_dnn": [8]}
+    space = spaced("learning_rate: {choice: [0.01]}\n")
+    assert main(command("recbole:DiffRec", space=space, **general)) == 0
+    assert yaml.safe_load(Path("tune/DiffRec-shop/best.yaml").read_text())["model"] == (
+        "recbole:DiffRec"
+    )
+
+
+def test_best_settings_are_those_of_the_best_trial_and_nothing_else(without_ray):
+    main(command(space=spaced("learning_rate: {choice: [0.01]}\n")))
+    written = Config(None, None, ["tune/GRU4Rec-shop/best.yaml"])
+    given = GIVEN | SMALL | {"learning_rate": 0.01}
+    typed = Config("GRU4Rec", "shop", None, given)
+    assert settings_of_a_run(config_text(written)) == settings_of_a_run(config_text(typed))
+
+
+def test_asha_waits_a_tenth_of_the_epochs_and_leaves_the_last_one_alone(shop):
+    pytest.importorskip("ray", reason="Ray is not installed")
+
+    def scheduler(**settings):
+        config = Config("GRU4Rec", "shop", None, GIVEN | settings)
+        return tuning._scheduler({"scheduler": settings.pop("kind", "asha")}, config)
+
+    patient = scheduler(epochs=60, eval_step=2)
+    assert patient._max_t == 61
+    assert min(rung[0] for rung in patient._brackets[0]._rungs) == 6
+    assert scheduler(epochs=60, eval_step=10)._brackets[0]._rungs[-1][0] == 10
+    assert scheduler(epochs=1) is None
+    config = Config("GRU4Rec", "shop", None, GIVEN)
+    assert tuning._scheduler({"scheduler": "none"}, config) is None
+
+
+def test_a_missing_library_is_said_with_the_command_that_installs_it(shop, capsys, monkeypatch):
+    space = spaced("window: {choice: [5]}\n")
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert main(command("MarkovChain", space=space, search="optuna")) == 2
+    said = capsys.readouterr().err
+    assert "needs Optuna" in said and 'pip install "recbole-diffusion[tune]"' in said
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(command("MarkovChain", space=space, output="other")) == 2
+    said = capsys.readouterr().err
+    assert "needs Ray" in said and 'pip install "recbole-diffusion[tune]"' in said
+
+
+@pytest.fixture(scope="module")
+def local_ray():
+    """One Ray for all searches of this file."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    tuning._start(ray, 1, None)
+    yield ray
+    ray.shutdown()
+
+
+def listeners(process):
+    """Addresses that a process and those it started listen on, in hexadecimal."""
+    tasks = Path("/proc", str(process), "task")
+    children = [int(c) for file in tasks.glob("*/children") for c in file.read_text().split()]
+    inodes = set()
+    for link in Path("/proc", str(process), "fd").iterdir():
+        with contextlib.suppress(OSError):
+            inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
+    found = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path("/proc", str(process), "net", name).read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and words[9] in inodes:
+                found.add(words[1].partition(":")[0])
+    return found.union(*map(listeners, children))
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc, which Linux has")
+def test_ray_listens_on_the_loopback_alone(local_ray):
+    local_ray.get(local_ray.remote(lambda: None).remote())  # a worker is there
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert listeners(os.getpid()) and listeners(os.getpid()) <= loopback
+    with socket.create_server(("", 0)):  # the control
+        assert not listeners(os.getpid()) <= loopback
+
+
+def test_ray_is_started_without_its_job_api_and_without_reports_home(local_ray):
+    assert not local_ray._private.worker.global_worker.node.address_info["webui_url"]
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@pytest.mark.slow
+def test_ray_stops_what_falls_behind_keeps_what_is_done_and_tries_again_what_failed(
+    local_ray, shop, capfd
+):
+    space = spaced("learning_rate: {choice: [0.01, 1.0e-9, -1]}\n")
+    again = command(space=space, search="grid", epochs=20, stopping_step=50)
+    assert main(again) == 0
+    printed = capfd.readouterr().out
+    best, stopped, failed = records()
+    assert (best["stopped_by"], best["epoch"]) == ("epochs", 20)
+    assert (stopped["stopped_by"], stopped["epoch"]) == ("scheduler", 2)
+    assert "Invalid learning rate" in failed["error"] and "failed" in printed
+    assert "stopped early" in printed and "trial 1: NDCG@10" in printed
+    assert [str(path) for path in Path("tune").resolve().rglob("*.pth")] == [best["checkpoint"]]
+    files = sorted(Path("tune").rglob("trial.json"))
+    times = [path.stat().st_mtime_ns for path in files]
+    assert main(again) == 0
+    assert sorted(Path("tune").rglob("trial.json")) == files
+    later = [path.stat().st_mtime_ns for path in files]
+    assert times[:2] == later[:2] and later[2] > times[2]
+
+
+@pytest.mark.slow
+def test_optuna_searches_ranges_and_choices_with_short_values(local_ray, shop):
+    pytest.importorskip("optuna", reason="Optuna is not installed")
+    space = spaced("window: {choice: [5, 10]}\nself_weight: {loguniform: [0.01, 1.0]}\n")
+    assert main(command("MarkovChain", space=space, search="optuna", trials=2)) == 0
+    values = [record["sampled"]["self_weight"] for record in records("tune")]
+    assert len(set(values)) == 2 and all(value == float(f"{value:.3g}") for value in values)
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_where_it_was(shop):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    space = spaced("learning_rate: {choice: [0.01, 0.02]}\n")
+    endless = {"epochs": 100000, "stopping_step": 100000, "max_train_seconds": 4}
+    arguments = command(space=space, search="grid", scheduler="none", **endless)
+    program = "import sys; from recbole_diffusion.cli.main import main; sys.exit(main())"
+
+    def start():
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        return process
+
+    def wait(process, happened):
+        deadline = time.monotonic() + 120
+        while not happened():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def epochs():
+        return [record.get("epoch", 0) for record in records()]
+
+    process = start()
+    wait(process, lambda: sum(epochs()) > 3)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted; the same command goes on" in said
+    (first,) = records()
+    assert "stopped_by" not in first
+
+    process = start()
+    wait(process, lambda: len(epochs()) == 2 and epochs()[1] > 3)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    one, two = records()
+    assert one["stopped_by"] == "max_train_seconds" and "stopped_by" not in two
+    assert one["checkpoint"] == first["checkpoint"]  # resumed, not begun anew
+    done = sorted(Path("tune").rglob("trial.json"))[0]
+    changed = done.stat().st_mtime_ns
+
+    process = start()
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert done.stat().st_mtime_ns == changed
+    finished = records()
+    assert len(finished) == 2 and finished[0] == one
+    assert finished[1]["checkpoint"] == two["checkpoint"]
+    assert finished[1]["epoch"] > two["epoch"]
