@@ -13,9 +13,10 @@ from statistics import median
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_diffusion.config.config import names as REGISTRY
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
+from recbole_diffusion.trainer.choose import get_trainer
 
 ROWS = 50  # interactions a user of the large catalogue
 LARGE_USERS, LARGE_ITEMS = 4_096, 34_000

@@ -12,9 +12,10 @@ from statistics import median
 import torch
 from speed_diffrec import training_rate
 
-from recbole_diffusion.config.config import names as REGISTRY
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
+from recbole_diffusion.trainer.choose import get_trainer
 
 # DreamRec as its authors run it on Zhihu, whatever the defaults
 PUBLISHED = {

@@ -12,8 +12,8 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 
-from recbole_diffusion.config.config import names as REGISTRY
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
 from recbole_diffusion.model.layers.basic import sinusoid
 from recbole_diffusion.model.sequential_recommender.icddt import ICDDT, NORM_EPS

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_diffusion.config.config import names as REGISTRY
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
 from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 

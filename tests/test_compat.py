@@ -14,8 +14,9 @@ from recbole.data.interaction import Interaction
 from scipy.sparse import dok_matrix
 
 from recbole_diffusion import compat
-from recbole_diffusion.config.config import Config, ConfigError
+from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.names import get_model, resolve
+from recbole_diffusion.config.values import ConfigError
 
 OLD = "1.2.0"
 FILES = {

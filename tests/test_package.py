@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 import recbole_diffusion
-from recbole_diffusion.config.config import paths
+from recbole_diffusion.config import paths
+from recbole_diffusion.config.names import MODELS, get_model
 from recbole_diffusion.config.paths import properties_dir
 
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
 HEAVY = {"torch", "recbole", "numpy", "pandas", "scipy", "yaml", "ray"}
-LIGHT = ["recbole_diffusion", "recbole_diffusion.cli.main", "recbole_diffusion.cli.doctor"]
+LIGHT = ["recbole_diffusion", "recbole_diffusion.cli", "recbole_diffusion.cli.doctor"]
 
 
 def python(code, **options):
@@ -53,7 +54,6 @@ def test_properties_are_beside_the_package_or_inside_it(tmp_path, monkeypatch):
 
 
 def test_every_model_of_ours_has_its_settings_and_is_found():
-    from recbole_diffusion.config.config import names as REGISTRY
 
     for name in MODELS:
         assert (properties_dir() / "model" / f"{name}.yaml").is_file()

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from recbole.evaluator.collector import DataStruct
 
-from recbole_diffusion.evaluator.ranked_rows import beyond_accuracy, per_row, topk_metrics
 from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.evaluator.ranked_rows import beyond_accuracy, per_row, topk_metrics
 
 COLUMNS = ["user", "item", "rank"]
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbole_diffusion.config.config import names as REGISTRY
 from recbole_diffusion.benchmark.protocol import SHARED
-from recbole_diffusion.config.config import ConfigError, parse_value, read_yaml
+from recbole_diffusion.config.names import is_shipped, resolve
 from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.space import read_space, sample
+from recbole_diffusion.config.values import ConfigError, parse_value, read_yaml
 
 FIRST_SEED = 2020
 # What a file may hold beside the keys of properties/benchmark.yaml.

@@ -12,22 +12,19 @@ import traceback
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from recbole_diffusion.evaluator import ranked_rows as rows
 from recbole_diffusion.benchmark.external import measure
 from recbole_diffusion.benchmark.protocol import describe, held_out_hash
-from recbole_diffusion.config.config import Config, as_texts
-from recbole_diffusion.quick_start.quick_start import (
-    fit,
-    over_all_rows,
-    read_data,
-    training_report,
-    write_json,
-)
+from recbole_diffusion.config import traits
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.config.files import write_json
+from recbole_diffusion.config.values import as_texts
+from recbole_diffusion.evaluator import ranked_rows as rows
+from recbole_diffusion.evaluator.curves import quality_by_steps
+from recbole_diffusion.evaluator.divisors import over_all_rows
+from recbole_diffusion.quick_start.quick_start import fit, read_data, training_report
 
 SEEDS_APART = 10_000  # of two samplings, so that no two models of a benchmark share their noise
-WALKS = (1, 2, 4, 8, 16)  # reverse steps of models that walk the lowest levels only
 
 
 def main(job_file, result_file):
@@ -202,59 +199,8 @@ def test(job, config, fitted):
         "all_rows": over_all_rows(config, fitted.split, means),
         "eval_seconds": round(seconds, 3),
         "ms_per_user": 1000 * seconds / len(mean),
-        "denoiser_calls": denoiser_calls(trainer.model),
+        "denoiser_calls": traits.denoiser_calls(trainer.model),
     }
-
-
-def denoiser_calls(model):
-    """Passes through the denoiser for a scored row, None where there is no denoiser.
-
-    Args:
-        model (torch.nn.Module): ours say it themselves; RecBole's DiffRec and LDiffRec walk all
-            their ``steps``.
-
-    Returns:
-        int: 0 in closed form.
-    """
-    calls = getattr(model, "denoiser_calls", None)
-    if calls is None and hasattr(model, "p_sample"):
-        calls = model.steps
-    return calls
-
-
-def quality_by_steps(config, fitted):
-    """Validation metrics against the number of reverse steps.
-
-    Args:
-        config (Config): the run's configuration.
-        fitted (Fitted): the trained run, with its best model.
-
-    Returns:
-        dict: ``name``, ``x``, ``values`` (a dict of metrics each) and ``own``; None for a model
-        that does not choose how many steps it walks.
-    """
-    from recbole_diffusion.diffusion.reverse import evenly_spaced
-    from recbole_diffusion.pictures.pictures import NEEDS, STEPS, changed, steps_curve
-    from recbole_diffusion.quick_start.saved_run import SavedRun
-
-    trainer, model = fitted.trainer, fitted.trainer.model
-    if not fitted.valid_data:
-        return None
-    if all(hasattr(model, name) for name in NEEDS["steps"]):
-        saved = SavedRun(config, trainer, *fitted[1:4])
-        T = model.diffusion.steps
-        levels = {count: evenly_spaced(T, count) for count in STEPS if count <= T}
-        curve = steps_curve(saved, levels)
-        return {"name": curve.name, "x": curve.x, "values": curve.values, "own": curve.own}
-    if not hasattr(model, "walk_steps"):
-        return None
-    own = int(model.walk_steps)
-    x = sorted({own, *(steps for steps in WALKS if steps <= config["diffusion_steps"])})
-    values = []
-    for steps in x:
-        with changed(model, walk_steps=torch.tensor(steps, device=model.walk_steps.device)):
-            values.append(trainer.evaluate(fitted.valid_data, load_best_model=False))
-    return {"name": "reverse steps", "x": x, "values": values, "own": own}
 
 
 if __name__ == "__main__":

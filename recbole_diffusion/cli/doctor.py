@@ -3,9 +3,11 @@
 Nothing heavy is imported at the top: this has to work where RecBole or torch does not.
 """
 
+import argparse
 import importlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import re
@@ -273,3 +275,24 @@ def text(report):
     well = f"all is well but for {', '.join(extras)}, see above" if extras else "all is well"
     lines.append(well if report["ok"] else "something is wrong, see above")
     return "\n".join(lines)
+
+
+def doctor(arguments):
+    """``recbole-diffusion doctor``: what is installed and what is wrong with it.
+
+    Args:
+        arguments (list of str): ``--json``, ``--data_path=FOLDER``.
+
+    Returns:
+        int: 0 if all is well, 1 if a version is out of bounds.
+    """
+    parser = argparse.ArgumentParser(prog="recbole-diffusion doctor")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--data_path", default="dataset", help="folder of data sets")
+    options = parser.parse_args(arguments)
+    report = examine(options.data_path)
+    if options.json:
+        print(json.dumps(report, indent=2))
+    else:
+        print(text(report))
+    return 0 if report["ok"] else 1

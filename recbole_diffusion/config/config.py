@@ -7,33 +7,27 @@ command line. A key that nothing reads is an error.
 
 import difflib
 import inspect
-import json
 import re
 from functools import lru_cache
 from logging import getLogger
 from pathlib import Path
 
 import recbole
-import yaml
 from recbole.config import Config as HostConfig
 from recbole.utils import ModelType
 
 from recbole_diffusion import compat
-from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config import traits
+from recbole_diffusion.config.keys import HOST_KEYS, PICKLED
+from recbole_diffusion.config.names import (
+    check_class,
+    has_our_settings,
+    host_base,
+    is_ours,
+    resolve,
+)
 from recbole_diffusion.config.paths import properties_dir
-
-# Read by RecBole without standing in any of its lists or YAMLs.
-HOST_KEYS = {
-    "model", "dataset", "config_files", "encoding", "tail_ratio", "worker",
-    "shuffle", "require_pow", "enable_amp", "enable_scaler", "transform", "numerical_features",
-    "single_spec", "local_rank", "nproc", "world_size", "ip", "port", "offset", "eval_type",
-    "user_inter_num_interval", "item_inter_num_interval", "entity_kg_num_interval",
-    "relation_kg_num_interval", "kg_reverse_r", "alias_of_entity_id", "discretization",
-    "benchmark_filename", "MODEL_TYPE",
-}  # fmt: skip
-
-# Pickled files that loading would execute; see README "Coming from RecBole".
-PICKLED = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+from recbole_diffusion.config.values import ConfigError, parse_value, read_yaml
 
 # Models that rank items for a user; RecBole's others have columns and metrics of their own kind.
 RANKERS = (ModelType.GENERAL, ModelType.SEQUENTIAL, ModelType.TRADITIONAL)
@@ -45,72 +39,6 @@ CROPPABLE = {
 }  # fmt: skip
 
 _KEY = re.compile(r"""config(?:\.get\(|\[)\s*["']([\w-]+)["']""")
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain values only, with 1e-3 read as a number and None as nothing."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?"
-        r"|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
-        r"|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$|^[-+]\.(?:inf|Inf|INF)$"
-    ),
-    list("-+0123456789."),
-)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^[Nn]one$"), list("Nn"))
-
-
-class ConfigError(ValueError):
-    """A setting is unknown, contradictory or out of range; the message says which."""
-
-
-def read_yaml(path):
-    """Reads one YAML file of settings.
-
-    Args:
-        path (str or Path): the file.
-
-    Returns:
-        dict: its settings, empty for an empty file.
-
-    Raises:
-        ConfigError: if the file is missing, is no YAML or holds no mapping.
-    """
-    try:
-        settings = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
-    except OSError as error:
-        raise ConfigError(f"cannot read the config file {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    if settings is not None and not isinstance(settings, dict):
-        raise ConfigError(f"{path} holds a {type(settings).__name__}, not `key: value` lines")
-    return settings or {}
-
-
-def parse_value(text):
-    """A command-line value as YAML reads it; text that is no YAML stays text.
-
-    Nothing is evaluated: ``os.system`` is a string.
-    """
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
-        return text
-
-
-def as_texts(settings):
-    """Settings of which `Config` makes the same values again.
-
-    Args:
-        settings (dict): key to plain value.
-
-    Returns:
-        dict: with texts quoted, because Config reads them as YAML, where a space, say, is nothing.
-    """
-    return {k: json.dumps(v) if isinstance(v, str) else v for k, v in settings.items()}
 
 
 class Config(HostConfig):
@@ -170,7 +98,7 @@ class Config(HostConfig):
     def _load_internal_config_dict(self, model, model_class, dataset):
         # A name the host does not have keeps the host's YAML for a model of the same name out of
         # ours.
-        super()._load_internal_config_dict(_host_base(model_class), model_class, dataset)
+        super()._load_internal_config_dict(host_base(model_class), model_class, dataset)
         folder = properties_dir()
         ours = read_yaml(folder / "overall.yaml")
         if self.internal_config_dict["MODEL_TYPE"] not in RANKERS:
@@ -201,18 +129,15 @@ class Config(HostConfig):
             elif settings.get("loss_type") == "BPR" and settings["train_neg_sample_args"] is None:
                 # a YAML of ours meant for CE
                 settings["train_neg_sample_args"] = _host_default("train_neg_sample_args")
-        for trait in ("behavior_input", "ordered_history"):
-            settings[trait] = bool(getattr(self.model_class, trait, False))
+        says = traits.of(self.model_class)
+        settings.update(behavior_input=says.behavior_input, ordered_history=says.ordered_history)
         # Pop ranks the rows of the sequential models; it counts first interactions too, once.
-        counts = settings["SPLIT"] == "sequence" and _host_base(self.model_class) == "Pop"
+        counts = settings["SPLIT"] == "sequence" and host_base(self.model_class) == "Pop"
         settings["trains_on_first_rows"] = counts
         if counts:
             settings.update(MODEL_TYPE=ModelType.SEQUENTIAL, repeatable=True, epochs=1)
         if settings["crop_history"] is None:
-            # A user's own model is not cropped unless it derives from one of ours.
-            settings["crop_history"] = any(
-                is_shipped(cls) for cls in inspect.getmro(self.model_class)
-            ) or (not is_ours(self.model_class) and self.model in CROPPABLE)
+            settings["crop_history"] = says.croppable
         return settings
 
     def _set_default_parameters(self):
@@ -310,11 +235,6 @@ class Config(HostConfig):
                 "SPLIT: sequence ranks for sequences that training never saw, which sequential "
                 f"models and Pop can do and {self.model} cannot"
             )
-        if get_dataset(self).__module__.startswith("recbole."):
-            raise ConfigError(
-                f"{self.model} needs a data set of its own in RecBole, which does not know SPLIT: "
-                "sequence"
-            )
         if self["train_rows"] == "last":
             raise ConfigError(
                 "train_rows: last keeps what stands shortly before a user's held-out rows; with "
@@ -370,14 +290,6 @@ def _host_default(key):
     return read_yaml(Path(recbole.__file__).parent / "properties/overall.yaml")[key]
 
 
-def _host_base(model_class):
-    """Name of the first RecBole class that a model is or derives from."""
-    for cls in inspect.getmro(model_class):
-        if cls.__module__.startswith("recbole."):
-            return cls.__name__
-    return ""
-
-
 def _names_with_settings(model, model_class):
     """Names whose YAMLs are meant for a class: those it derives from, then its own.
 
@@ -389,7 +301,7 @@ def _names_with_settings(model, model_class):
 
 
 def _model_keys(model, model_class):
-    keys = _source_keys(model_class) | _host_yaml_keys(f"model/{_host_base(model_class)}.yaml")
+    keys = _source_keys(model_class) | _host_yaml_keys(f"model/{host_base(model_class)}.yaml")
     names = _names_with_settings(model, model_class)
     for file in properties_dir().glob("model/*.yaml"):
         if file.stem.partition("@")[0] in names:

@@ -9,9 +9,9 @@ import sys
 
 from recbole.utils import ModelType
 from recbole.utils import get_model as get_host_model
-from recbole.utils import get_trainer as get_host_trainer
 
 from recbole_diffusion import compat
+from recbole_diffusion.config import traits
 
 # Our models: name -> module below recbole_diffusion.model
 MODELS = {
@@ -26,10 +26,6 @@ MODELS = {
 }
 # Names of papers and other libraries -> the name here
 ALIASES = {"multvae": "MultiVAE", "mostpop": "Pop", "knn": "ItemKNN"}
-
-
-# Host models that read the prefixes that RecBole's data set stores, which ours does not make.
-READS_STORED_HISTORIES = {"FEARec"}
 
 
 def _plain(name):
@@ -115,10 +111,11 @@ def check_class(model_class):
     """Gives back a recommender's class.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it is none, or says something of itself that is of a wrong type.
     """
     if not isinstance(getattr(model_class, "type", None), ModelType):
         raise ValueError(f"{model_class!r} is no class of a recommender of RecBole's kinds")
+    traits.of(model_class)
     return model_class
 
 
@@ -139,6 +136,11 @@ def is_ours(model_class):
     return not model_class.__module__.startswith("recbole.")
 
 
+def host_base(model_class):
+    """Name of the first RecBole class that a model is or derives from, "" if there is none."""
+    return next((cls.__name__ for cls in inspect.getmro(model_class) if not is_ours(cls)), "")
+
+
 def is_shipped(model_class):
     """Whether a model class is part of this package; a user's own is ours but not shipped."""
     return model_class.__module__.startswith("recbole_diffusion.")
@@ -155,66 +157,3 @@ def has_our_settings(name, model_class):
 def get_model(name):
     """The model class of a name, see `resolve`."""
     return resolve(name)[1]
-
-
-def get_trainer(config):
-    """The trainer class of a run: our hooks on the trainer that the model needs.
-
-    Args:
-        config (Config): the run's configuration.
-
-    Returns:
-        type: a trainer class with our checkpoints, budget and audit.
-    """
-    from recbole.trainer import Trainer as HostTrainer
-
-    from recbole_diffusion.trainer.trainer import trainer as trainers
-
-    for cls in inspect.getmro(config.model_class):
-        if not is_ours(cls):
-            break  # what cls derives from is RecBole's too
-        named = getattr(trainers, cls.__name__ + "Trainer", None) if is_shipped(cls) else None
-        if named is not None:
-            return named
-    host = get_host_trainer(config["MODEL_TYPE"], cls.__name__)
-    if host is HostTrainer:
-        return trainers.DiffusionTrainer
-    return type(host.__name__, (trainers.TrainerHooks, host), {})
-
-
-def get_dataset(config):
-    """The data set class of a run.
-
-    Args:
-        config (Config): the run's configuration.
-
-    Returns:
-        type: our lazy sequential or general data set, or RecBole's where its model needs its own.
-
-    Raises:
-        ValueError: if such a model is asked to run on behaviours.
-    """
-    import recbole.data.dataset as host
-
-    from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
-
-    own = getattr(host, config["model"] + "Dataset", None)
-    if config["model"] in READS_STORED_HISTORIES and not is_ours(config.model_class):
-        own = host.SequentialDataset
-    ours = {
-        ModelType.GENERAL: GeneralDataset,
-        ModelType.TRADITIONAL: GeneralDataset,
-        ModelType.SEQUENTIAL: LazySequentialDataset,
-    }
-    if (own is None or is_ours(config.model_class)) and config["MODEL_TYPE"] in ours:
-        return ours[config["MODEL_TYPE"]]
-    if config["BEHAVIOR_FIELD"] is not None:
-        raise ValueError(
-            f"{config['model']} needs a data set of its own in RecBole and cannot run on "
-            "behaviours: unset BEHAVIOR_FIELD"
-        )
-    if own is not None:
-        return own
-    return (
-        host.KnowledgeBasedDataset if config["MODEL_TYPE"] == ModelType.KNOWLEDGE else host.Dataset
-    )

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import yaml
 
-from recbole_diffusion.config.config import ConfigError, parse_value, read_yaml
+from recbole_diffusion.config.values import ConfigError, parse_value, read_yaml
 
 # Kind -> how many numbers it takes; a choice takes any values.
 KINDS = {"choice": None, "uniform": 2, "loguniform": 2, "randint": 2, "quniform": 3}

@@ -10,10 +10,11 @@ from recbole.data.dataloader import (
 from recbole.data.interaction import Interaction
 from recbole.data.utils import create_samplers, get_dataloader
 
+from recbole_diffusion.config import traits
 from recbole_diffusion.data.all_positions import AllPositionsTrainDataLoader
+from recbole_diffusion.data.dataset import LazySequentialDataset
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.loading import POSITION
-from recbole_diffusion.data.dataset import LazySequentialDataset
 from recbole_diffusion.data.runs import runs
 
 POOL_BATCHES = 50  # batches that are sorted by length together
@@ -159,11 +160,6 @@ class FullRankDataLoader(FullSortEvalDataLoader):
         return row[keep], item[keep]
 
 
-def _is_causal(config):
-    """Whether a model's state at a position is that of the prefix which ends there."""
-    return getattr(config.model_class, "causal", False)
-
-
 def prepare_data(config, dataset):
     """Splits a data set and makes the three loaders.
 
@@ -189,13 +185,14 @@ def prepare_data(config, dataset):
                 )
                 + f"; eval_args is {config['eval_args']}"
             )
+    says = traits.of(config.model_class)
     samplers = create_samplers(config, dataset, parts)
     loaders = []
     for phase, part, sampler in zip(("train", "valid", "test"), parts, samplers):
         loader = get_dataloader(config, phase)
-        if phase == "train" and getattr(config.model_class, "user_batches", False):
+        if phase == "train" and says.user_batches:
             loader = UserTrainDataLoader
-        elif phase == "train" and config["all_positions"] and _is_causal(config):
+        elif phase == "train" and config["all_positions"] and says.causal:
             loader = AllPositionsTrainDataLoader
         elif loader is TrainDataLoader and isinstance(part, LazySequentialDataset):
             loader = BucketTrainDataLoader

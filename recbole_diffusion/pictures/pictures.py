@@ -9,7 +9,6 @@ Letters: R rows, D hidden size, T number of levels.
 """
 
 import math
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,15 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from recbole_diffusion.trainer.trainer import checkpoint
 from recbole_diffusion.diffusion.reverse import evenly_spaced
+from recbole_diffusion.evaluator.curves import (
+    NEEDS,
+    STEPS,
+    changed,
+    guidance_curve,
+    steps_curve,
+)
 from recbole_diffusion.pictures.plots import (
-    Curve,
     Dots,
     Map,
     curve_html,
@@ -32,16 +36,11 @@ from recbole_diffusion.pictures.plots import (
     number,
 )
 from recbole_diffusion.quick_start.saved_run import load_run
+from recbole_diffusion.trainer.randomness import own_randomness
 
-NEEDS = {  # kind of picture: what it asks of a model
-    "map": ("items", "guidance", "generate"),
-    "guidance": ("items", "guidance", "generate", "guidance_weight"),
-    "steps": ("items", "guidance", "generate", "levels", "diffusion"),
-}
 FILES = {"map": "item_map", "guidance": "guidance", "steps": "steps"}
 METHODS = ("tsne", "pca")
 WEIGHTS = (0.0, 1.0, 2.0, 4.0)
-STEPS = (1, 2, 5, 10, 20)
 ROWS = 300
 MOST_ITEMS = 2000  # t-SNE takes half a minute for as many
 MOST_NEVER_TRAINED = 300
@@ -104,9 +103,11 @@ def draw(
         if kind == "map":
             drawn = item_map(run, method, rows)
         elif kind == "guidance":
-            drawn = guidance_curve(run, WEIGHTS if weights is None else weights)
+            drawn = guidance_curve(
+                run.trainer, run.valid_data, WEIGHTS if weights is None else weights
+            )
         else:
-            drawn = steps_curve(run, levels)
+            drawn = steps_curve(run.trainer, run.valid_data, levels)
         png, page = folder / f"{FILES[kind]}.png", folder / f"{FILES[kind]}.html"
         write_png, write_html = (map_png, map_html) if kind == "map" else (curve_png, curve_html)
         write_png(png, report["title"], drawn)
@@ -168,29 +169,6 @@ def _kinds(model, name, kinds):
     return [kind for kind in NEEDS if (kind in kinds if kinds else not lacking[kind])]
 
 
-@contextmanager
-def changed(model, **attributes):
-    """Puts a model into evaluation with other attributes, and back.
-
-    ``eval`` and ``train`` drop what a model has derived from them.
-
-    Args:
-        model (torch.nn.Module): the model.
-        **attributes: what to set.
-    """
-    before = {name: getattr(model, name) for name in attributes}
-    training = model.training
-    try:
-        for name, value in attributes.items():
-            setattr(model, name, value)
-        model.eval()
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(model, name, value)
-        model.train(training)
-
-
 # ---------------------------------------------------------------- the map
 @torch.no_grad()
 def item_map(run, method, rows):
@@ -219,7 +197,7 @@ def item_map(run, method, rows):
     unseen = _some(rng, never, MOST_NEVER_TRAINED)
 
     index = torch.from_numpy(_some(rng, np.arange(len(valid)), rows))
-    with changed(model), checkpoint.own_randomness(seed):
+    with changed(model), own_randomness(seed):
         items = model.items().cpu().double().numpy()
         parts = [
             model.generate(model.guidance(valid[part].to(model.device)))
@@ -277,74 +255,6 @@ def project(method, items, others, seed):
 
 
 # ---------------------------------------------------------------- the curves
-def guidance_curve(run, weights):
-    """Validation metrics against the guidance weight.
-
-    Args:
-        run (SavedRun): the model and its data.
-        weights (list of float): weights; the model's own is added.
-
-    Returns:
-        Curve: what is to be drawn.
-    """
-    own = run.trainer.model.guidance_weight
-    x = sorted({*weights, own})
-    values, barred = _measured(run, [{"guidance_weight": weight} for weight in x])
-    return Curve("guidance weight w", x, own, values, barred)
-
-
-def steps_curve(run, levels):
-    """Validation metrics against the number of reverse steps.
-
-    A model that chooses among samplers walks by DDIM here; another walk of its own is a line.
-
-    Args:
-        run (SavedRun): the model and its data.
-        levels (dict of int to list): number of steps to the levels visited; the model's own is
-            added if it is one of them.
-
-    Returns:
-        Curve: what is to be drawn.
-    """
-    model = run.trainer.model
-    sampler = getattr(model, "sampler", None)
-    skips = {} if sampler is None else {"sampler": "ddim"}
-    own = line = None
-    if sampler in (None, "ddim"):
-        own = len(model.levels) - 1
-        levels = {**levels, own: model.levels}
-    else:
-        (value,), barred = _measured(run, [{}])
-        name = f"{sampler} walk over all {model.diffusion.steps} levels"
-        line = (name, value, barred[0] if barred else None)
-    x = sorted(levels)
-    values, barred = _measured(run, [{"levels": levels[count], **skips} for count in x])
-    name = "reverse steps of DDIM" if skips else "reverse steps"
-    return Curve(name, x, own, values, barred, line, log=True)
-
-
-def _measured(run, changes):
-    """The metrics to draw with some attributes of the model changed, and the same barred.
-
-    Args:
-        run (SavedRun): the model and its data.
-        changes (list of dict): attribute to value.
-
-    Returns:
-        tuple: two lists of dicts of metric name to value; the second is empty where every item is
-        trained.
-    """
-    metric = run.config["valid_metric"].lower()
-    names = dict.fromkeys([metric, f"ndcg@{metric.partition('@')[2]}"])
-    values, barred = [], []
-    for attributes in changes:
-        with changed(run.trainer.model, **attributes):
-            result = run.trainer.evaluate(run.valid_data, load_best_model=False)
-        values.append({name: result[name] for name in names if name in result})
-        without = (run.trainer.never_trained or {}).get("barred")
-        if without is not None and run.config["candidates"] == "all":
-            barred.append({name: without[name] for name in values[-1]})
-    return values, barred
 
 
 # ---------------------------------------------------------------- words

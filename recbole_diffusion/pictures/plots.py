@@ -48,30 +48,6 @@ class Map:
     seed: int
 
 
-@dataclass
-class Curve:
-    """Validation metrics against a setting.
-
-    Attributes:
-        name (str): what the setting is.
-        x (list): its values, rising.
-        own (float): the model's own value, None if it walks another way.
-        values (list of dict): metric name to value, for each x.
-        barred (list of dict): the same with never-trained items barred; empty without such items.
-        line (tuple): name, metrics and barred metrics of the model's own walk where that is not on
-            the curve, else None.
-        log (bool): whether the axis is logarithmic.
-    """
-
-    name: str
-    x: list
-    own: float
-    values: list
-    barred: list
-    line: tuple = None
-    log: bool = False
-
-
 # ---------------------------------------------------------------- words
 def number(x):
     return f"{x:g}"

@@ -6,14 +6,10 @@ import torch
 from recbole.data.dataloader import TrainDataLoader
 from recbole.sampler import Sampler
 
-from recbole_diffusion.trainer.trainer import checkpoint
+from recbole_diffusion.config.keys import SHARED_SETTINGS
 from recbole_diffusion.data.embeddings import read_item_embeddings
-
-# What the embeddings' training has in common with the run they are for.
-SHARED_SETTINGS = (
-    "seed", "reproducibility", "use_gpu", "gpu_id", "show_progress",
-    "checkpoint_dir", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "NEG_PREFIX",
-)  # fmt: skip
+from recbole_diffusion.trainer.choose import get_trainer
+from recbole_diffusion.trainer.randomness import own_randomness
 
 
 def item_clusters(config, dataset):
@@ -67,7 +63,6 @@ def light_gcn_embeddings(config, dataset):
     Raises:
         ValueError: if there are no epochs.
     """
-    from recbole_diffusion.config.config import names as REGISTRY
     from recbole_diffusion.config.config import Config
 
     if type(config["cluster_epochs"]) is not int or config["cluster_epochs"] < 1:
@@ -76,7 +71,7 @@ def light_gcn_embeddings(config, dataset):
     settings |= {"epochs": config["cluster_epochs"], "BEHAVIOR_FIELD": None, "behavior_from": None}
     own = Config("LightGCN", config["dataset"], config_dict=settings)
     getLogger().info(f"training LightGCN for {own['epochs']} epochs to cluster the items")
-    with checkpoint.own_randomness(config["seed"]):
+    with own_randomness(config["seed"]):
         sampler = Sampler(["train"], [dataset]).set_phase("train")
         model = own.model_class(own, dataset).to(own["device"])
         trainer = get_trainer(own)(own, model)

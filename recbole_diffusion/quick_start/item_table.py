@@ -6,21 +6,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_diffusion.trainer.trainer import checkpoint
-from recbole_diffusion.config.config import Config, ConfigError, as_texts, read_yaml
-from recbole_diffusion.data.lines import DataError
-from recbole_diffusion.data.embeddings import read_item_embeddings
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.config.keys import OF_ONE_TRAINING, SHARED_KINDS
 from recbole_diffusion.config.paths import properties_dir
-
-# What both trainings have in common: RecBole's keys of these kinds and those of overall.yaml,
-# but not what belongs to the training of one of them.
-SHARED_KINDS = ("General", "Evaluation", "Dataset")
-OWN = {
-    "max_train_seconds", "lr_scheduler", "adam_betas", "result_file", "crop_history", "all_users",
-}  # fmt: skip
+from recbole_diffusion.config.values import ConfigError, as_texts, read_yaml
+from recbole_diffusion.data.embeddings import read_item_embeddings
+from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.trainer import checkpoint
 
 
-def item_table(config, dataset):
+def item_table(config, dataset, fit):
     """The items' embeddings to begin with, as the configuration asks.
 
     Args:
@@ -28,6 +23,7 @@ def item_table(config, dataset):
             model has an ``item_embedding``), ``pretrain`` (a model to train first, on the same
             data), ``pretrain_settings`` (its settings) and ``hidden_size``.
         dataset (Dataset): the built training data.
+        fit (Callable): trains the run of a configuration, `quick_start.fit`.
 
     Returns:
         torch.Tensor: shape: [n_items, hidden_size], the padding's row 0; None if nothing is asked.
@@ -40,7 +36,7 @@ def item_table(config, dataset):
     if file is not None and pretrain is not None:
         raise ConfigError(f"item_embeddings ({file}) and pretrain ({pretrain}) are both set")
     if pretrain is not None:
-        file = train_first(config)
+        file = train_first(config, fit)
     elif file is None:
         return None
     is_checkpoint = str(file).endswith(".pth")
@@ -71,11 +67,12 @@ def _of_checkpoint(path, dataset):
     return table[[place[token] for token in wanted]].double().numpy()
 
 
-def train_first(config):
+def train_first(config, fit):
     """Trains the model of ``pretrain`` on the run's data, selected on validation.
 
     Args:
         config (Config): the run's configuration.
+        fit (Callable): as of `item_table`.
 
     Returns:
         str: its best checkpoint.
@@ -83,14 +80,12 @@ def train_first(config):
     Raises:
         ConfigError: if ``pretrain_settings`` is no dictionary.
     """
-    from recbole_diffusion.quick_start.quick_start import fit
-
     own = config["pretrain_settings"] or {}
     if not isinstance(own, dict):
         raise ConfigError(f"pretrain_settings is {own!r}, not a dictionary of settings")
     shared = {key for kind in SHARED_KINDS for key in config.parameters[kind]}
     shared |= set(read_yaml(properties_dir() / "overall.yaml"))
-    settings = {key: config[key] for key in shared - OWN if config[key] is not None}
+    settings = {key: config[key] for key in shared - OF_ONE_TRAINING if config[key] is not None}
     settings["data_path"] = str(Path(config["data_path"]).parent)  # RecBole added the data's name
     settings = as_texts(settings) | {"hidden_size": config["hidden_size"]} | own
     getLogger().info(f"training {config['pretrain']} first, for the items' embeddings")

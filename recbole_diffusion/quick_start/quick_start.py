@@ -1,7 +1,6 @@
 """One run from settings to test metrics; the path that run, benchmark and tune share."""
 
 import json
-import os
 import sys
 from logging import getLogger
 from pathlib import Path
@@ -11,16 +10,21 @@ from typing import NamedTuple
 import recbole
 import torch
 from recbole.data.dataloader import AbstractDataLoader
-from recbole.evaluator.base_metric import TopkMetric
-from recbole.evaluator.register import metrics_dict
-from recbole.utils import ModelType, init_logger, init_seed
+from recbole.utils import init_logger, init_seed
 
-from recbole_diffusion.trainer.trainer import checkpoint
-from recbole_diffusion.config.config import names as REGISTRY
+from recbole_diffusion.config import traits
 from recbole_diffusion.config.config import Config
-from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.config.files import write_json
+from recbole_diffusion.config.names import refuse_what_does_not_run
+from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
+from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.evaluator.divisors import over_all_rows, over_all_users
+from recbole_diffusion.quick_start.item_clusters import item_clusters
 from recbole_diffusion.quick_start.item_table import item_table
+from recbole_diffusion.trainer import checkpoint
+from recbole_diffusion.trainer.choose import get_trainer
+from recbole_diffusion.trainer.randomness import own_randomness
 from recbole_diffusion.trainer.trainer import TrainerHooks, newest_last
 
 EASE_ITEMS = 15_000  # EASE inverts a dense items x items matrix: 30,000 took 15 to 18 GB
@@ -197,60 +201,6 @@ def read_data(config):
     return data, prepare_data(config, data)
 
 
-def over_all_users(config, test_set, result):
-    """The metrics divided by all users, as DiffRec's authors count, instead of those with a row.
-
-    A user without a test row counts as 0. Only metrics that are means over users are given.
-
-    Args:
-        config (Config): key ``all_users``; without it nothing is done.
-        test_set (Dataset): the built test data.
-        result (dict): metric name to value, over users with a test row.
-
-    Returns:
-        dict: metric name to value; None if it was not asked for.
-
-    Raises:
-        DataError: if a user has several lists, so that the metrics are means over rows.
-    """
-    if not config["all_users"]:
-        return None
-    users = test_set.inter_feat[test_set.uid_field].unique()
-    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL and len(users) < len(test_set):
-        raise DataError(
-            f"all_users: the {len(test_set)} test rows of {len(users)} users are ranked one by "
-            "one, so the metrics are means over rows, not over users"
-        )
-    return _with_misses(result, len(users) / (test_set.user_num - 1))
-
-
-def over_all_rows(config, split, result):
-    """The metrics divided by all test rows, as papers count, instead of those with a history.
-
-    A row without history counts as a miss. Only metrics that are means over rows are given.
-
-    Args:
-        config (Config): the run's configuration.
-        split (dict): the split report.
-        result (dict): metric name to value, over the ranked rows.
-
-    Returns:
-        dict: metric name to value; None if no rows without history were counted, or if a user's
-        rows are not ranked one by one.
-    """
-    missed = split.get("test_rows_without_history")
-    one_by_one = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-    if missed is None or not one_by_one or config["eval_args"]["mode"]["test"] != "full":
-        return None
-    return _with_misses(result, split["test_rows"] / (split["test_rows"] + missed))
-
-
-def _with_misses(result, share):
-    """Means over some lists as means over all, of which those are a share and the rest is 0."""
-    means = {name for name, metric in metrics_dict.items() if issubclass(metric, TopkMetric)}
-    return {name: value * share for name, value in result.items() if name.split("@")[0] in means}
-
-
 def _resume_file(config):
     """The checkpoint to go on from, or None."""
     wanted = config["resume"]
@@ -279,16 +229,19 @@ def make_network(config, dataset, checkpoint_file):
     Raises:
         CheckpointError: if the checkpoint was trained on other data.
     """
-    given = {}
-    if getattr(config.model_class, "begins_with_items", False) and checkpoint_file is None:
-        with checkpoint.own_randomness(config["seed"]):
-            given["item_table"] = item_table(config, dataset)
-    names = getattr(config.model_class, "built_from", ())
-    if names and checkpoint_file:
-        state = checkpoint.load(checkpoint_file)
-        if state["model"] == config["model"]:  # else the trainer refuses it
-            checkpoint.check_data(state, dataset, checkpoint_file)
-            given = {name: state["state_dict"][name] for name in names}
+    says, given = traits.of(config.model_class), {}
+    if says.item_table and checkpoint_file is None:
+        with own_randomness(config["seed"]):
+            given["item_table"] = item_table(config, dataset, fit)
+    if says.item_clusters:
+        given["cluster_ids"] = None
+        if checkpoint_file:
+            state = checkpoint.load(checkpoint_file)
+            if state["model"] == config["model"]:  # else the trainer refuses it
+                checkpoint.check_data(state, dataset, checkpoint_file)
+                given["cluster_ids"] = state["state_dict"]["cluster_ids"]
+        if given["cluster_ids"] is None:
+            given["cluster_ids"] = item_clusters(config, dataset)
     return config.model_class(config, dataset, **given)
 
 
@@ -303,12 +256,3 @@ def _peak_memory_mb(device):
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def write_json(path, value):
-    """Writes JSON beside ``path`` and renames it, so that a reader never sees half of it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".writing")
-    beside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(beside, path)

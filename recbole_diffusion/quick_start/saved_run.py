@@ -6,21 +6,13 @@ from typing import NamedTuple
 
 from recbole.data.dataloader import AbstractDataLoader
 
-from recbole_diffusion.trainer.trainer import checkpoint
-from recbole_diffusion.config.config import names as REGISTRY
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.config.keys import MADE_BY_CONFIG, NOT_AGAIN
 from recbole_diffusion.quick_start.quick_start import make_network, read_data
+from recbole_diffusion.trainer import checkpoint
+from recbole_diffusion.trainer.choose import get_trainer
+from recbole_diffusion.trainer.randomness import own_randomness
 from recbole_diffusion.trainer.trainer import TrainerHooks
-
-# What a Config makes of its settings and of the machine, and makes anew.
-MADE_BY_CONFIG = {
-    "model", "dataset", "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "valid_metric_bigger",
-    "valid_neg_sample_args", "test_neg_sample_args", "behavior_input", "ordered_history",
-    "trains_on_first_rows", "device", "single_spec", "local_rank", "nproc", "world_size", "ip",
-    "port", "offset",
-}  # fmt: skip
-# What a run does that one who looks at it again does not.
-NOT_AGAIN = {"resume": None, "result_file": None, "log_wandb": False}
 
 
 class SavedConfig(Config):
@@ -116,10 +108,10 @@ def load_run(checkpoint_file, model=None, **settings):
         )
     beside = {"checkpoint_dir": str(Path(checkpoint_file).parent)}  # RecBole makes the folder
     config = SavedConfig(state, model, NOT_AGAIN | beside | settings)
-    with checkpoint.own_randomness(config["seed"]):  # as a run is seeded before it splits
+    with own_randomness(config["seed"]):  # as a run is seeded before it splits
         _, (train_data, valid_data, test_data) = read_data(config)
         checkpoint.check_data(state, train_data._dataset, checkpoint_file)
-    with checkpoint.own_randomness(config["seed"] + config["local_rank"]):
+    with own_randomness(config["seed"] + config["local_rank"]):
         network = make_network(config, train_data._dataset, checkpoint_file)
         trainer = get_trainer(config)(config, network.to(config["device"]))
     trainer.attach(train_data._dataset)

@@ -7,22 +7,15 @@ the best validation score. Both are read with ``weights_only=True``.
 import hashlib
 import json
 import os
-import random
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy import sparse
 
+from recbole_diffusion.config.keys import NOT_PART_OF_A_RUN
+
 FORMAT = 1
-# Settings that do not change what is trained: a run may be resumed with others.
-NOT_PART_OF_A_RUN = {
-    "epochs", "stopping_step", "max_train_seconds", "resume", "result_file", "show_progress",
-    "state", "checkpoint_dir", "data_path", "gpu_id", "use_gpu", "device", "log_wandb",
-    "config_files", "all_users", "eval_users_per_batch", "eval_batch_size", "prepare_hint",
-    "topk", "metrics", "worker", "loss_decimal_place", "metric_decimal_place", "wandb_project",
-}  # fmt: skip
 
 
 class CheckpointError(ValueError):
@@ -179,39 +172,3 @@ def run_name(config):
     kept = settings_of_a_run(config_text(config))
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]
     return f"{config['model']}-{config['dataset']}-{digest}"
-
-
-def random_states():
-    """All global random states, as plain values."""
-    return {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def set_random_states(states):
-    """Puts back what `random_states` took."""
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])
-    torch.set_rng_state(states["torch"].cpu())
-    if states["cuda"]:
-        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
-
-
-@contextmanager
-def own_randomness(seed):
-    """Runs a block with all generators seeded, and puts them back afterwards.
-
-    Args:
-        seed (int): seed of the block.
-    """
-    states = random_states()
-    try:
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-        yield
-    finally:
-        set_random_states(states)

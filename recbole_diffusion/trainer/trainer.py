@@ -3,18 +3,19 @@
 from pathlib import Path
 from time import monotonic, strftime
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from recbole.trainer import TraditionalTrainer, Trainer
 from torch import nn
 
-from recbole_diffusion.trainer.trainer import checkpoint
+from recbole_diffusion.config import traits
 from recbole_diffusion.evaluator.never_trained import NeverTrainedAudit
-
-# Beyond these the items' embeddings have collapsed: mean pairwise cosine, share of first norm.
-COLLAPSED_COSINE = 0.5
-COLLAPSED_NORM = 0.1
+from recbole_diffusion.trainer import checkpoint
+from recbole_diffusion.trainer.collapse import (
+    COLLAPSED_COSINE,
+    COLLAPSED_NORM,
+    mean_pairwise_cosine,
+)
+from recbole_diffusion.trainer.randomness import own_randomness, random_states, set_random_states
 
 
 class BudgetSpent(Exception):
@@ -104,9 +105,13 @@ class TrainerHooks:
 
     def _build_optimizer(self, **kwargs):
         optimizer = super()._build_optimizer(**kwargs)
+        changes = {}
         if self.config["adam_betas"] is not None:
-            for group in optimizer.param_groups:
-                group["betas"] = tuple(self.config["adam_betas"])
+            changes["betas"] = tuple(self.config["adam_betas"])
+        if traits.of(type(self.model)).fused_adam and isinstance(optimizer, torch.optim.Adam):
+            changes["fused"] = True  # AdamW is one too
+        for group in optimizer.param_groups:
+            group.update(changes)
         return optimizer
 
     def attach(self, dataset):
@@ -155,7 +160,7 @@ class TrainerHooks:
         self._train_data = train_data
         self._begin = monotonic()
         if self._resumed is not None:
-            checkpoint.set_random_states(self._resumed["random"])
+            set_random_states(self._resumed["random"])
             for generator, state in zip(self._generators(), self._resumed["loaders"]):
                 generator.set_state(state.cpu())
 
@@ -349,7 +354,7 @@ class TrainerHooks:
             counters={k: v for k, v in vars(self.model).items() if type(v) in (int, float)},
             schedulers={name: value.state_dict() for name, value in self.schedulers.items()},
             cur_step=self.cur_step,
-            random=checkpoint.random_states(),
+            random=random_states(),
             loaders=[generator.get_state() for generator in self._generators()],
             seconds=[self.train_seconds, self.valid_seconds],
             curve=self.curve,
@@ -445,7 +450,7 @@ class TrainerHooks:
             return None
         self._audit = NeverTrainedAudit(self.config, self.trained_items)
         begin = monotonic()
-        with checkpoint.own_randomness(self.evaluation_seed):
+        with own_randomness(self.evaluation_seed):
             result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         self.eval_seconds = monotonic() - begin
         self.never_trained = self._audit.report(self.eval_collector.data_struct, self.evaluator)
@@ -463,136 +468,8 @@ class DiffusionTrainer(TrainerHooks, Trainer):
     """RecBole's plain trainer with our hooks: of our models and of most of RecBole's."""
 
 
-class MarkovChainTrainer(TrainerHooks, TraditionalTrainer):
-    """One epoch, nothing to learn."""
-
-
-class FusedAdamTrainer(DiffusionTrainer):
-    """Steps of Adam in one pass over the weights, the largest of which grow with the items."""
-
-    def _build_optimizer(self, **kwargs):
-        optimizer = super()._build_optimizer(**kwargs)
-        if isinstance(optimizer, torch.optim.Adam):  # AdamW is one too
-            for group in optimizer.param_groups:
-                group["fused"] = True
-        return optimizer
-
-
-class DiffRecTrainer(FusedAdamTrainer):
-    """That of DiffRec and T-DiffRec."""
-
-
-class DreamRecTrainer(FusedAdamTrainer):
-    """That of DreamRec."""
-
-
-class DimeRecTrainer(FusedAdamTrainer):
-    """That of DimeRec."""
-
-
-class LDiffRecTrainer(FusedAdamTrainer):
-    """One optimiser with a learning rate for the auto-encoder and one for the denoiser."""
-
-    def _build_optimizer(self, **kwargs):
-        return super()._build_optimizer(params=self.model.parameter_groups(), **kwargs)
-
-    def _train_epoch(self, *args, **kwargs):
-        loss = super()._train_epoch(*args, **kwargs)
-        self.model.epochs += 1
-        return loss
-
-
-class ICDDTTrainer(DiffusionTrainer):
-    """Decides once, on the best model, how many reverse steps scoring needs (``truncation: auto``).
-
-    The smallest S is taken whose top-20 lists agree with a full walk's as well as two full walks
-    with different seeds agree with each other, within one point. S is written into the best
-    checkpoint; ``truncation_report`` holds the evidence.
-    """
-
-    TOP = 20
-
-    def _after_fit(self, valid_data, show_progress):
-        self.truncation_report = None
-        if self.config["truncation"] != "auto" or not valid_data or not self._saved:
-            return
-        state = checkpoint.load(self.saved_model_file)
-        self._load_weights(self.saved_model_file, state)
-        if "truncation_report" in state:  # decided before this resume
-            self.truncation_report = state["truncation_report"]
-            return
-        self.truncation_report = self.decide_truncation(valid_data)
-        state["state_dict"] = self.model.state_dict()
-        state["truncation_report"] = self.truncation_report
-        checkpoint.save(self.saved_model_file, state)
-
-    @torch.no_grad()
-    def decide_truncation(self, valid_data):
-        """Finds the shortest walk that ranks as the full one does and sets ``walk_steps`` to it.
-
-        Args:
-            valid_data (DataLoader): validation rows.
-
-        Returns:
-            dict: steps, both agreements, and the validation metrics at S and at T.
-        """
-        from recbole_diffusion.model.sequential_recommender.icddt import choose_truncation
-
-        full = self.config["diffusion_steps"]
-        metrics_full = self.evaluate(valid_data, load_best_model=False)
-        reference = self._top_lists(valid_data, full, seed=0)
-        between = _agreement(reference, self._top_lists(valid_data, full, seed=1))
-        agreement = {}
-        for steps in range(1, full + 1):
-            agreement[steps] = _agreement(reference, self._top_lists(valid_data, steps, seed=2))
-            if agreement[steps] >= between - 0.01:
-                break
-        steps = choose_truncation(agreement, between)
-        self.model.walk_steps.fill_(steps)
-        metrics = self.evaluate(valid_data, load_best_model=False)
-        self.logger.info(
-            f"truncation: {steps} of {full} steps; top-{self.TOP} agreement with the full walk "
-            f"{agreement[steps]:.4f}, of two full walks {between:.4f}; validation "
-            f"{self.config['valid_metric']} {metrics[self.valid_metric]:.6f} with {steps}, "
-            f"{metrics_full[self.valid_metric]:.6f} with {full}"
-        )
-        return {
-            "steps": steps,
-            "agreement": {str(s): share for s, share in agreement.items()},
-            "agreement_between_seeds": between,
-            "valid_result": metrics,
-            "valid_result_full_walk": metrics_full,
-        }
-
-    def _top_lists(self, valid_data, steps, seed):
-        """Top items of every validation row, shape: [n_rows, 20]."""
-        self.model.eval()
-        lists = []
-        with checkpoint.own_randomness(seed):
-            for rows, _, _, _ in valid_data:
-                x0 = self.model.generate(rows.to(self.device), steps)
-                scores = self.model.score_items(x0)
-                scores[:, 0] = -np.inf
-                lists.append(scores.topk(min(self.TOP, scores.shape[1] - 1)).indices)
-        return torch.cat(lists)
-
-
-def mean_pairwise_cosine(x):
-    """How much vectors point in one direction: 1 if all do, about 0 if they point anywhere.
-
-    Args:
-        x (torch.Tensor): at least two vectors, shape: [n, D].
-
-    Returns:
-        float: mean of the cosines of all pairs of different vectors.
-    """
-    n, total = len(x), F.normalize(x.double()).sum(dim=0)
-    return ((total @ total).item() - n) / (n * (n - 1))
-
-
-def _agreement(a, b):
-    """Mean share of one list's items that the other list has too."""
-    return (a[:, :, None] == b[:, None, :]).any(-1).float().mean().item()
+class CountingTrainer(TrainerHooks, TraditionalTrainer):
+    """Of models that are fitted when they are built: one epoch, nothing to learn."""
 
 
 def _floats(result):

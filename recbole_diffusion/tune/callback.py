@@ -2,8 +2,8 @@
 
 from ray.tune import Callback
 
-from recbole_diffusion.quick_start.quick_start import write_json
-from recbole_diffusion.tune.search import STOPPED, read_record, tidy
+from recbole_diffusion.config.files import write_json
+from recbole_diffusion.tune.trial import STOPPED, read_record, tidy
 
 
 class Watch(Callback):

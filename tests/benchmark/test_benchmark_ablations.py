@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from recbole_diffusion.config.config import names as REGISTRY
-from recbole_diffusion.trainer.checkpoint import own_randomness
-from recbole_diffusion.config.config import Config, read_yaml
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.config.names import MODELS
 from recbole_diffusion.config.paths import properties_dir
+from recbole_diffusion.config.values import read_yaml
 from recbole_diffusion.quick_start.quick_start import read_data
+from recbole_diffusion.trainer.randomness import own_randomness
 
 ABLATIONS = read_yaml(properties_dir() / "ablations.yaml")
 ALL = [(model, name) for model, named in ABLATIONS.items() for name in named]

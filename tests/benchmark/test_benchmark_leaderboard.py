@@ -14,8 +14,8 @@ pytest.importorskip("statsmodels", reason="the extra 'benchmark' is not installe
 pytest.importorskip("pyarrow", reason="the extra 'benchmark' is not installed")
 
 from recbole_diffusion.benchmark import printers  # noqa: E402
-from recbole_diffusion.benchmark.report.page import tables as leaderboard
 from recbole_diffusion.benchmark.report.board import read_board  # noqa: E402
+from recbole_diffusion.benchmark.report.tables import tables as leaderboard
 
 PAPERS = [
     {"label": "SASRec", "source": "Tables", "metric": "hit@10", "published": 1, "ours": None,

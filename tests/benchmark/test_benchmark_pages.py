@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from recbole_diffusion.benchmark.report.page import write as pages
+from recbole_diffusion.benchmark.report import write as pages
 from recbole_diffusion.benchmark.report.write import write_pages
 
 FILES = ["leaderboard.md", "leaderboard.tex", "leaderboard.csv", "report.html"]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from recbole_diffusion.config.config import names as REGISTRY
-from recbole_diffusion.benchmark.report.page import papers
 from recbole_diffusion.benchmark.protocol import held_out_hash
-from recbole_diffusion.config.config import ConfigError
+from recbole_diffusion.benchmark.report import papers
+from recbole_diffusion.config.names import resolve
 from recbole_diffusion.config.paths import properties_dir
+from recbole_diffusion.config.values import ConfigError
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "dataset_scripts"
 HELD_OUT = "0123456789abcdef"

@@ -3,7 +3,7 @@
 import pytest
 
 from recbole_diffusion.benchmark.plan import make_plan, run_id, space_of
-from recbole_diffusion.config.config import ConfigError
+from recbole_diffusion.config.values import ConfigError
 
 
 def plan_of(**options):

@@ -6,10 +6,10 @@ import json
 import pandas as pd
 import pytest
 
-from recbole_diffusion.benchmark.report.board import read_board
 from recbole_diffusion.benchmark.journal import read_journal
 from recbole_diffusion.benchmark.plan import make_plan
 from recbole_diffusion.benchmark.protocol import SHARED
+from recbole_diffusion.benchmark.report.board import read_board
 from recbole_diffusion.benchmark.runner import Runner
 
 METRICS = ["hit@10", "ndcg@10"]

@@ -10,12 +10,13 @@ from types import SimpleNamespace
 import pytest
 
 import recbole_diffusion
-from recbole_diffusion.cli.main import main as cli
-from recbole_diffusion.quick_start.quick_start import quick_start
 from recbole_diffusion.benchmark import runner
-from recbole_diffusion.benchmark.report.page import write as pages
-from recbole_diffusion.benchmark.report.page import text as printers
-from recbole_diffusion.cli.main import main, parse_settings
+from recbole_diffusion.benchmark.report import text as printers
+from recbole_diffusion.benchmark.report import write as pages
+from recbole_diffusion.cli.main import COMMANDS, main
+from recbole_diffusion.cli.parsing import parse_settings
+from recbole_diffusion.cli.run import table
+from recbole_diffusion.quick_start import quick_start
 
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
 RESULT = {
@@ -132,7 +133,7 @@ def test_a_broken_installation_points_to_the_doctor(capsys, monkeypatch):
     def broken(arguments):
         raise ImportError("numpy.core.multiarray\nfailed to import")
 
-    monkeypatch.setitem(cli.COMMANDS, "run", broken)
+    monkeypatch.setitem(COMMANDS, "run", broken)
     error = refused(capsys, "run")
     assert "numpy.core.multiarray failed to import; `recbole-diffusion doctor`" in error
 
@@ -141,7 +142,7 @@ def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
     def interrupted(arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.COMMANDS, "run", interrupted)
+    monkeypatch.setitem(COMMANDS, "run", interrupted)
     assert main(["run"]) == 130
     assert "with --resume goes on" in capsys.readouterr().err
 
@@ -159,7 +160,7 @@ def test_an_unknown_command_is_answered_with_the_known_ones(capsys):
 def test_help_names_every_command(arguments, capsys):
     assert main(arguments) == 0
     out = capsys.readouterr().out
-    assert all(f"\n  {command} " in out for command in cli.COMMANDS)
+    assert all(f"\n  {command} " in out for command in COMMANDS)
 
 
 def test_the_help_of_run_and_the_version_need_no_recbole(capsys):
@@ -184,15 +185,15 @@ def test_the_table_shows_every_metric_and_what_it_cost(called, capsys):
 
 def test_the_table_over_all_users_follows_when_it_was_asked_for():
     both = RESULT | {"test_result_all_users": {"hit@5": 0.05, "hit@10": 0.1}}
-    lines = cli.table(both).splitlines()
+    lines = table(both).splitlines()
     assert lines[5] == "divided by all users, also those without a test row:"
     assert [line.split() for line in lines[6:8]] == [["@5", "@10"], ["hit", "0.0500", "0.1000"]]
-    assert "divided" not in cli.table(RESULT)
+    assert "divided" not in table(RESULT)
 
 
 @pytest.mark.parametrize("metric", ["gauc", "itemcoverage@5"])
 def test_the_table_takes_metrics_of_every_kind(metric):
-    text = cli.table(RESULT | {"test_result": {metric: 0.5}, "never_trained_items": None})
+    text = table(RESULT | {"test_result": {metric: 0.5}, "never_trained_items": None})
     assert "0.5000" in text
 
 

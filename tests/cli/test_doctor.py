@@ -11,9 +11,9 @@ import pytest
 
 import recbole_diffusion
 from recbole_diffusion import compat
-from recbole_diffusion.cli.main import main as cli
-from recbole_diffusion.cli.main import doctor
+from recbole_diffusion.cli import doctor
 from recbole_diffusion.cli.doctor import BOUNDS, broken_bounds, examine, text, within
+from recbole_diffusion.cli.main import main
 from recbole_diffusion.config.paths import how_to_install
 
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
@@ -92,7 +92,7 @@ def test_a_broken_bound_is_told_with_reason_and_remedy(package, version, remedy,
     told = text(report)
     assert entry["remedy"] in told and entry["reason"] in told
     assert told.endswith("something is wrong, see above")
-    assert cli.main(["doctor"]) == 1 and remedy in capsys.readouterr().out
+    assert main(["doctor"]) == 1 and remedy in capsys.readouterr().out
 
 
 def test_what_only_an_extra_needs_leaves_the_rest_well(versions):
@@ -111,7 +111,7 @@ def test_what_is_optional_may_be_missing(package, versions):
 
 def test_the_report_is_plain_json_and_the_exit_code_says_whether_all_is_well(versions, capsys):
     versions()
-    assert cli.main(["doctor", "--json"]) == 0
+    assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads(json.dumps(examine()))
     assert report["versions"] == GOOD

@@ -15,11 +15,12 @@ from recbole.model.sequential_recommender import SASRec
 from recbole.utils import argument_list
 
 import recbole_diffusion
-from recbole_diffusion.config.config import config as config_module
-from recbole_diffusion.config.config import names as REGISTRY
-from recbole_diffusion.config.config import Config, ConfigError, parse_value, read_yaml
-from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
+from recbole_diffusion.config import config as config_module
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.config.names import MODELS, get_model
 from recbole_diffusion.config.paths import properties_dir
+from recbole_diffusion.config.values import ConfigError, parse_value, read_yaml
+from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
 
 PACKAGE = Path(recbole_diffusion.__file__).parent
 HOST = Path(recbole.__file__).parent

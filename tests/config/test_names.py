@@ -8,18 +8,23 @@ from recbole.model.general_recommender import LDiffRec, Pop
 from recbole.model.sequential_recommender import SASRec
 from recbole.trainer import RecVAETrainer, TraditionalTrainer, Trainer
 
-from recbole_diffusion.config.config import names as REGISTRY
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.config.names import (
+    _host_names,
+    get_model,
+    has_our_settings,
+    is_ours,
+    is_shipped,
+    resolve,
+)
+from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
 from recbole_diffusion.model.general_recommender import ldiffrec
 from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
-from recbole_diffusion.trainer.trainer import (
-    DiffusionTrainer,
-    ICDDTTrainer,
-    LDiffRecTrainer,
-    MarkovChainTrainer,
-    TrainerHooks,
-)
+from recbole_diffusion.trainer.choose import get_trainer
+from recbole_diffusion.trainer.ldiffrec import LDiffRecTrainer
+from recbole_diffusion.trainer.trainer import CountingTrainer, DiffusionTrainer, TrainerHooks
+from recbole_diffusion.trainer.truncation import TruncationTrainer
 
 
 @pytest.mark.parametrize(
@@ -132,8 +137,8 @@ def test_every_trainer_has_our_hooks_on_the_one_the_model_needs():
     def own(base):
         return type("Own", (base,), {"__module__": "my_module"})
 
-    assert trainer("ICDDT") is trainer(own(ICDDT)) is ICDDTTrainer
-    assert trainer("MarkovChain") is MarkovChainTrainer
+    assert trainer("ICDDT") is trainer(own(ICDDT)) is TruncationTrainer
+    assert trainer("MarkovChain") is CountingTrainer
     assert trainer("SASRec") is trainer(own(SASRec)) is DiffusionTrainer
     assert issubclass(trainer("Pop"), TraditionalTrainer)
     assert issubclass(trainer(own(Pop)), TraditionalTrainer)

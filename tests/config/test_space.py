@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbole_diffusion.config.config import names as REGISTRY
-from recbole_diffusion.config.config import Config, ConfigError
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.config.names import MODELS, resolve
 from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.space import Domain, grid, read_space, sample, to_ray
+from recbole_diffusion.config.values import ConfigError
 
 SHIPPED = sorted((properties_dir() / "tune").glob("*.yaml"))
 ALL_KINDS = """\

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.embeddings import read_item_embeddings
+from recbole_diffusion.data.lines import DataError
 
 HEADER = "item_id:token\titem_emb:float_seq"
 

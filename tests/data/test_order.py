@@ -5,8 +5,8 @@ import pytest
 import torch
 from recbole.data.dataset import Dataset, SequentialDataset
 
-from recbole_diffusion.config.config import names as REGISTRY
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.data.choose import get_dataset
 
 LAST = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"}
 RATIO = {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO", "group_by": "user", "mode": "full"}

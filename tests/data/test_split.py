@@ -5,8 +5,8 @@ import pytest
 import torch
 from recbole.data.dataset import Dataset, SequentialDataset
 
-from recbole_diffusion.config.config import names as REGISTRY
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.lines import DataError
 
 SEQUENTIAL = ("ICDDT", "SASRec", "GRU4Rec", "MarkovChain")

@@ -11,7 +11,8 @@ from recbole.sampler import RepeatableSampler
 from recbole.utils import ModelType
 
 from recbole_diffusion.cli.main import main as cli
-from recbole_diffusion.config.config import Config, ConfigError
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 

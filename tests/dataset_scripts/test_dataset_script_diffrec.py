@@ -6,9 +6,9 @@ import diffrec
 import numpy as np
 import pytest
 
-from recbole_diffusion.config.config import read_yaml
-from recbole_diffusion.data.loading import POSITION
 from recbole_diffusion.config.paths import properties_dir
+from recbole_diffusion.config.values import read_yaml
+from recbole_diffusion.data.loading import POSITION
 
 LISTS = {
     "train": [[1, 0], [0, 3], [0, 1], [1, 3], [0, 2]],

@@ -9,9 +9,10 @@ import kuairec
 import numpy as np
 import pytest
 
-from recbole_diffusion.config.config import names as REGISTRY
-from recbole_diffusion.config.config import Config, read_yaml
+from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.paths import properties_dir
+from recbole_diffusion.config.values import read_yaml
+from recbole_diffusion.data.choose import get_dataset
 
 HEADER = (
     "user_id,video_id,play_duration,video_duration,time,date,timestamp,watch_ratio"  # as published

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import recbole
 
-from recbole_diffusion.config.config import read_yaml
 from recbole_diffusion.config.paths import properties_dir
+from recbole_diffusion.config.values import read_yaml
 
 FIELDS = ("user_id:token", "item_id:token", "rating:float", "timestamp:float")
 CSV_HEADER = "userId,movieId,rating,timestamp"

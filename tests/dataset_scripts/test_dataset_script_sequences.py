@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import sequences
 
-from recbole_diffusion.config.config import read_yaml
 from recbole_diffusion.config.paths import properties_dir
+from recbole_diffusion.config.values import read_yaml
 
 FIELDS = ("user_id:token", "item_id:token", "timestamp:float")
 LINES = ["zoe 5 7 5", "7 i9", "adam 5 x 7 y"]

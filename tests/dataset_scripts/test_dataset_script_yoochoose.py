@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import yoochoose
 
-from recbole_diffusion.config.config import names as REGISTRY
-from recbole_diffusion.config.config import Config, read_yaml
+from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.paths import properties_dir
+from recbole_diffusion.config.values import read_yaml
+from recbole_diffusion.data.choose import get_dataset
 
 FIELDS = ("user_id:token", "item_id:token", "timestamp:float")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import zhihu
 
-from recbole_diffusion.config.config import names as REGISTRY
-from recbole_diffusion.config.config import Config, read_yaml
+from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.paths import properties_dir
+from recbole_diffusion.config.values import read_yaml
+from recbole_diffusion.data.choose import get_dataset
 
 FIELDS = ("user_id:token", "item_id:token", "timestamp:float")
 LINES = ["train\t5 7 5", "val\t7 0", "train\t9", "test\t5 8", "val\t0 1 2", "train\t5 7 5"]

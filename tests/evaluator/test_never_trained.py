@@ -6,8 +6,8 @@ from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import DataStruct
 from recbole.model.general_recommender import Pop
 
-from recbole_diffusion.evaluator.never_trained import NeverTrainedAudit
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.evaluator.never_trained import NeverTrainedAudit
 
 
 def audit_of(scores, positives, trained, topk=(1, 3), batches=2, **settings):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from recbole.evaluator.collector import DataStruct
 
-from recbole_diffusion.evaluator import ranked_rows as rows
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.evaluator import ranked_rows as rows
 from recbole_diffusion.quick_start.quick_start import fit
 
 METRICS = ["Hit", "NDCG", "MRR", "Recall", "Precision", "MAP"]

@@ -12,8 +12,8 @@ import yaml
 from training_rows import Rows
 
 from recbole_diffusion.config.config import Config
-from recbole_diffusion.data.runs import UserHistories
 from recbole_diffusion.model.general_recommender.diffrec import loss_weights, noise_betas
+from recbole_diffusion.model.layers.interaction_rows import UserHistories
 
 REFERENCE = {
     "noise_schedule": "linear-var",

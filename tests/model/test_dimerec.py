@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from recbole.data.interaction import Interaction
 
 from recbole_diffusion.config.config import Config
-from recbole_diffusion.model.layers.basic import AttentionInterests
+from recbole_diffusion.model.layers.interests import AttentionInterests
 from recbole_diffusion.model.positions import targets
 from recbole_diffusion.model.sequential_recommender import dimerec
 from recbole_diffusion.model.sequential_recommender.dimerec import DimeRec, sampled_softmax

@@ -13,7 +13,8 @@ from recbole.data.interaction import Interaction
 from recbole.utils import InputType, ModelType
 
 from recbole_diffusion.model.layers.basic import sinusoid
-from recbole_diffusion.model.sequential_recommender.icddt import ICDDT, choose_truncation
+from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
+from recbole_diffusion.trainer.truncation import choose_truncation
 
 SETTINGS = {
     "USER_ID_FIELD": "user_id",

@@ -7,13 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recbole_diffusion.model.layers.basic import (
-    DifferentialAttention,
-    Dropout,
-    full_cross_entropy,
-    lambda_init,
-    sinusoid,
-)
+from recbole_diffusion.model.layers.attention import DifferentialAttention, lambda_init
+from recbole_diffusion.model.layers.basic import Dropout, sinusoid
+from recbole_diffusion.model.layers.cross_entropy import full_cross_entropy
 
 D, H = 12, 3
 d = D // H

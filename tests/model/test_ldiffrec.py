@@ -14,12 +14,13 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 from training_rows import Rows
 
-from recbole_diffusion.trainer.trainer import checkpoint
-from recbole_diffusion.config.config import names as REGISTRY
 from recbole_diffusion.config.config import Config
-from recbole_diffusion.data.runs import Bags
 from recbole_diffusion.model.general_recommender import ldiffrec
-from recbole_diffusion.model.layers.basic import ClusterVAE
+from recbole_diffusion.model.layers.cluster_vae import ClusterVAE
+from recbole_diffusion.model.layers.interaction_rows import Bags
+from recbole_diffusion.quick_start.item_clusters import item_clusters
+from recbole_diffusion.trainer import checkpoint
+from recbole_diffusion.trainer.choose import get_trainer
 
 # the cluster of each of 20 items; sizes 10, 4 and 6, so that 6 latents are shared as 3, 1 and 2
 CLUSTERS = [0, 1, 0, 2, 2, 0, 1, 0, 2, 0, 0, 2, 1, 0, 2, 0, 1, 0, 2, 0]
@@ -55,8 +56,9 @@ def built(checkerboard):
         quiet = {"use_gpu": False, "data_path": "nowhere"}
         config = Config(name, "tiny", config_dict=quiet | settings)
         torch.manual_seed(seed)
-        ids = None if clusters is None else torch.tensor(clusters)
-        return config.model_class(config, data or checkerboard[0], cluster_ids=ids)
+        data = data or checkerboard[0]
+        ids = item_clusters(config, data) if clusters is None else torch.tensor(clusters)
+        return config.model_class(config, data, cluster_ids=ids)
 
     return build
 
@@ -152,7 +154,7 @@ def beside(request, build_data, shop, small, monkeypatch):
     config, _, (train, _, _) = build_data(folder, "LDiffRec", "shop", **settings)
     host_config, _, (host_train, _, _) = build_data(folder, "recbole:LDiffRec", "shop", **settings)
     torch.manual_seed(0)
-    given = clusters if settings["n_cate"] > 1 else None
+    given = clusters if settings["n_cate"] > 1 else torch.zeros_like(clusters)
     ours = grown(config.model_class(config, train.dataset, cluster_ids=given)).eval()
     theirs = host_config.model_class(host_config, host_train.dataset).eval()
     seen = set()
@@ -617,7 +619,7 @@ def assembled(build_data, shop, small):
         settings = small("LDiffRec", in_dims=[4], dims_dnn=[8], **settings)
         config, _, (train, _, _) = build_data(shop / "dataset", "LDiffRec", "shop", **settings)
         torch.manual_seed(0)
-        model = config.model_class(config, train.dataset)
+        model = config.model_class(config, train.dataset, item_clusters(config, train.dataset))
         return get_trainer(config)(config, model)
 
     return assemble

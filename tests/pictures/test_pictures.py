@@ -15,16 +15,17 @@ import torch.nn.functional as F
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
-from recbole_diffusion.trainer.trainer import checkpoint
-from recbole_diffusion.pictures.pictures import pictures
-from recbole_diffusion.pictures.pictures import plots
 from recbole_diffusion.cli.main import main
+from recbole_diffusion.cli.pictures import pictures
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ddim, evenly_spaced
 from recbole_diffusion.diffusion.schedules import SCHEDULES
-from recbole_diffusion.pictures.pictures import changed, draw, item_map, numbers, project
+from recbole_diffusion.evaluator.curves import changed
+from recbole_diffusion.pictures import plots
+from recbole_diffusion.pictures.pictures import draw, item_map, numbers, project
 from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 from recbole_diffusion.quick_start.saved_run import load_run
+from recbole_diffusion.trainer.randomness import own_randomness
 
 NEVER = "</script><b>new&"
 TAGGED = "<b>3&"
@@ -263,7 +264,7 @@ def test_of_many_items_some_are_drawn_and_the_title_says_so(file, monkeypatch):
 # ---------------------------------------------------------------- the model and the command
 def scores(run):
     rows = run.valid_data._dataset[torch.arange(5)]
-    with torch.no_grad(), checkpoint.own_randomness(0):
+    with torch.no_grad(), own_randomness(0):
         return run.trainer.model.full_sort_predict(rows)
 
 

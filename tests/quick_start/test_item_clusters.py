@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_diffusion.trainer.trainer import checkpoint
-from recbole_diffusion.quick_start.quick_start import item_clusters as clusters
+from recbole_diffusion.quick_start import item_clusters as clusters
 from recbole_diffusion.quick_start.item_clusters import item_clusters, light_gcn_embeddings
+from recbole_diffusion.trainer import randomness
 from recbole_diffusion.trainer.trainer import TrainerHooks
 
 EPOCHS = 20  # enough for LightGCN to part the two groups
@@ -140,7 +140,7 @@ def test_the_run_draws_on_as_if_no_items_had_been_clustered(prepared, monkeypatc
     without = drawn(lambda: None)
     assert drawn(lambda: item_clusters(config, data)) == without
     # the control: the training does draw
-    monkeypatch.setattr(checkpoint, "set_random_states", lambda states: None)
+    monkeypatch.setattr(randomness, "set_random_states", lambda states: None)
     assert drawn(lambda: item_clusters(config, data)) != without
 
 

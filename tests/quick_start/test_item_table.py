@@ -5,12 +5,13 @@ import json
 import pytest
 import torch
 
-from recbole_diffusion.trainer.trainer import checkpoint
-from recbole_diffusion.config.config import Config, ConfigError
+from recbole_diffusion.config.config import Config
+from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.quick_start.item_table import item_table
 from recbole_diffusion.quick_start.quick_start import fit
 from recbole_diffusion.quick_start.saved_run import load_run
+from recbole_diffusion.trainer import checkpoint
 
 FIRST = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1, "epochs": 2}
 
@@ -89,15 +90,19 @@ def test_pretraining_does_not_change_the_random_numbers_of_the_run(begun, monkey
     (alone, after) = (None, None)
     for name in ("alone", "after"):
         if name == "alone":
-            monkeypatch.setattr("recbole_diffusion.quick_start.quick_start.item_table", lambda *_: table)
+            monkeypatch.setattr(
+                "recbole_diffusion.quick_start.quick_start.item_table", lambda *_: table
+            )
             alone = begun().model.state_dict()
         else:
 
-            def train_and_forget(config, dataset):
-                item_table(config, dataset)
+            def train_and_forget(config, dataset, fit):
+                item_table(config, dataset, fit)
                 return table
 
-            monkeypatch.setattr("recbole_diffusion.quick_start.quick_start.item_table", train_and_forget)
+            monkeypatch.setattr(
+                "recbole_diffusion.quick_start.quick_start.item_table", train_and_forget
+            )
             settings = {"pretrain": "SASRec", "pretrain_settings": FIRST}
             after = begun(**settings).model.state_dict()
     assert all(torch.equal(alone[key], after[key]) for key in alone)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from recbole.model.sequential_recommender import SASRec
 
-from recbole_diffusion.quick_start.quick_start import quick_start
-from recbole_diffusion.config.config import ConfigError
+from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.quick_start import quick_start
 from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 
 PROMISED = {
@@ -80,7 +80,7 @@ def test_files_and_dictionary_are_read(shop, small):
 
 
 def test_mistakes_are_refused_before_anything_is_trained(run, shop, small, monkeypatch):
-    monkeypatch.setattr(quick_start.registry, "get_trainer", None)
+    monkeypatch.setattr(quick_start, "get_trainer", None)
     with pytest.raises(ConfigError, match="learning_rat"):
         run("ICDDT", learning_rat=1)
     with pytest.raises(ConfigError, match="is a folder"):

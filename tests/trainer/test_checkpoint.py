@@ -13,9 +13,10 @@ import torch
 from recbole.config import Config as HostConfig
 from scipy import sparse
 
-from recbole_diffusion.trainer.trainer import checkpoint
-from recbole_diffusion.trainer.checkpoint import CheckpointError
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.trainer import checkpoint
+from recbole_diffusion.trainer.checkpoint import CheckpointError
+from recbole_diffusion.trainer.randomness import own_randomness, random_states, set_random_states
 
 
 class Attack:
@@ -90,10 +91,10 @@ def test_random_states_come_back_and_give_the_same_numbers():
     def draw():
         return random.random(), np.random.rand(), torch.rand(1).item()
 
-    states = there_and_back(checkpoint.random_states())
+    states = there_and_back(random_states())
     first = draw()
     assert draw() != first
-    checkpoint.set_random_states(states)
+    set_random_states(states)
     assert draw() == first
 
 
@@ -153,7 +154,7 @@ def test_code_in_the_text_of_a_configuration_stays_text():
 
 
 def test_our_checkpoints_load_as_weights_only():
-    checkpoint.save("x.pth", {"array": np.arange(3), "random": checkpoint.random_states()})
+    checkpoint.save("x.pth", {"array": np.arange(3), "random": random_states()})
     assert torch.load("x.pth", weights_only=True)["format"] == checkpoint.FORMAT
 
 
@@ -249,14 +250,14 @@ def test_a_block_with_own_randomness_repeats_and_leaves_no_trace():
     def draw():
         return random.random(), np.random.rand(), torch.rand(1).item()
 
-    before = checkpoint.random_states()
-    with checkpoint.own_randomness(5):
+    before = random_states()
+    with own_randomness(5):
         first = draw()
-    with pytest.raises(KeyError), checkpoint.own_randomness(5):
+    with pytest.raises(KeyError), own_randomness(5):
         assert draw() == first
         raise KeyError("a failure inside")
-    with checkpoint.own_randomness(6):
+    with own_randomness(6):
         assert draw() != first
     after = draw()
-    checkpoint.set_random_states(before)
+    set_random_states(before)
     assert draw() == after

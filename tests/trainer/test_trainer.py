@@ -15,15 +15,15 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import recbole_diffusion
-from recbole_diffusion.trainer.trainer import checkpoint
-from recbole_diffusion.quick_start.quick_start import quick_start
-from recbole_diffusion.config.config import names as REGISTRY
-from recbole_diffusion.trainer.trainer import trainer
-from recbole_diffusion.trainer.checkpoint import CheckpointError
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.config.names import get_model
+from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
-from recbole_diffusion.model.general_recommender import ldiffrec
-from recbole_diffusion.trainer.trainer import ICDDTTrainer
+from recbole_diffusion.quick_start import quick_start
+from recbole_diffusion.trainer import checkpoint, trainer, truncation
+from recbole_diffusion.trainer.checkpoint import CheckpointError
+from recbole_diffusion.trainer.choose import get_trainer
+from recbole_diffusion.trainer.truncation import TruncationTrainer
 
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
 DIFFREC = ["DiffRec", "TDiffRec", "LDiffRec", "LTDiffRec"]
@@ -185,7 +185,7 @@ def test_the_clusters_of_a_resumed_run_are_those_it_began_with(model, run, monke
     began_with = then["state_dict"]["cluster_ids"]
     assert len(began_with.unique()) == 3 and int(then["state_dict"]["epochs"]) == 2
 
-    monkeypatch.setattr(ldiffrec, "item_clusters", None)
+    monkeypatch.setattr(quick_start, "item_clusters", None)
     resumed = run(model, checkpoint_dir="killed", resume=True, **settings)
     assert outcome(resumed) == outcome(whole)
     assert not differences(state(resumed, "last"), state(whole, "last"))
@@ -526,7 +526,7 @@ def test_how_often_one_evaluates_does_not_change_training(run, monkeypatch):
         return state(result, "last")["state_dict"]
 
     assert not differences(weights(1), weights(3))
-    monkeypatch.setattr(checkpoint, "own_randomness", lambda seed: nullcontext())
+    monkeypatch.setattr(trainer, "own_randomness", lambda seed: nullcontext())
     assert differences(weights(1), weights(3))  # the control
 
 
@@ -544,7 +544,7 @@ def test_two_evaluations_of_one_model_are_equal(assemble, monkeypatch):
     torch.rand(5)
     assert fresh.evaluate(test, load_best_model=False) == first
     assert torch.equal(*drawn)
-    monkeypatch.setattr(checkpoint, "own_randomness", lambda seed: nullcontext())
+    monkeypatch.setattr(trainer, "own_randomness", lambda seed: nullcontext())
     fresh.evaluate(test, load_best_model=False)
     assert not torch.equal(*drawn[1:])  # the control
 
@@ -554,7 +554,7 @@ def test_two_evaluations_of_one_model_are_equal(assemble, monkeypatch):
 def test_the_chosen_truncation_is_part_of_the_best_model(steps, run, assemble, monkeypatch):
     # of two full walks, then of the full walk with 1, 2, ... steps
     agreements = iter([0.5] + [0.1] * (steps - 1) + [0.5])
-    monkeypatch.setattr(trainer, "_agreement", lambda *_: next(agreements))
+    monkeypatch.setattr(truncation, "_agreement", lambda *_: next(agreements))
     result = run("ICDDT", truncation="auto")
     assert result["truncation"]["steps"] == steps
     best = state(result)
@@ -566,7 +566,7 @@ def test_the_chosen_truncation_is_part_of_the_best_model(steps, run, assemble, m
     assert fresh.evaluate(test, model_file=result["checkpoint"]) == result["test_result"]
     assert int(fresh.model.walk_steps) == steps
 
-    monkeypatch.setattr(ICDDTTrainer, "decide_truncation", None)  # it is not decided again
+    monkeypatch.setattr(TruncationTrainer, "decide_truncation", None)  # it is not decided again
     assert outcome(run("ICDDT", truncation="auto", resume=True)) == outcome(result)
 
 

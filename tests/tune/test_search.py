@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from recbole_diffusion.tune.search import search as tuning
-from recbole_diffusion.trainer.checkpoint import config_text, settings_of_a_run
 from recbole_diffusion.cli.main import main
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
+from recbole_diffusion.trainer.checkpoint import config_text, settings_of_a_run
 from recbole_diffusion.trainer.trainer import TrainerHooks
+from recbole_diffusion.tune import search as tuning
 
 GIVEN = {
     "BEHAVIOR_FIELD": "behavior",

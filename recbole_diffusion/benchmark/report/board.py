@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recbole_diffusion.benchmark.report.page import statistics
 from recbole_diffusion.benchmark.journal import read_journal
+from recbole_diffusion.benchmark.report import statistics
 
 COSTS = {  # key of a result -> head of a column
     "build_seconds": "building s",

@@ -23,9 +23,9 @@ import math
 from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.register import metrics_dict
 
-from recbole_diffusion.config.config import names as REGISTRY
-from recbole_diffusion.config.config import ConfigError, read_yaml
+from recbole_diffusion.config.names import resolve
 from recbole_diffusion.config.paths import properties_dir
+from recbole_diffusion.config.values import ConfigError, read_yaml
 
 WHO = {"paper": "the paper", "program": "the published program", "rerun": "the rerun"}
 DIVISORS = {

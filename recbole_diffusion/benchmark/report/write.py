@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from recbole_diffusion.benchmark.report.page import text as printers
+from recbole_diffusion.benchmark.report import text as printers
 from recbole_diffusion.benchmark.report.board import read_board
-from recbole_diffusion.benchmark.report.papers import check
 from recbole_diffusion.benchmark.report.page import write_report
+from recbole_diffusion.benchmark.report.papers import check
 
 PAGES = {
     "leaderboard.md": printers.markdown,

@@ -20,14 +20,14 @@ import torch.nn.functional as F
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
-from recbole_diffusion.data.runs import UserHistories
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral, factored
 from recbole_diffusion.diffusion.schedules import SCHEDULES, with_first_beta
 from recbole_diffusion.diffusion.timesteps import LossSecondMoment
-from recbole_diffusion.model.settings import check_not_negative, check_whole, check_widths
 from recbole_diffusion.model.derived import Derived
-from recbole_diffusion.model.layers.basic import MLPDenoiser
+from recbole_diffusion.model.layers.interaction_rows import UserHistories
+from recbole_diffusion.model.layers.perceptron import MLPDenoiser
+from recbole_diffusion.model.settings import check_not_negative, check_whole, check_widths
 
 # RecBole's names -> the names here
 NOISE_SCHEDULES = {
@@ -110,6 +110,8 @@ class DiffRec(GeneralRecommender):
 
     input_type = InputType.LISTWISE
     user_batches = True  # trained on batches of users, see UserTrainDataLoader
+    croppable = True  # it reads no histories
+    fused_adam = True
     time_aware_name = "TDiffRec"
 
     def __init__(self, config, dataset):

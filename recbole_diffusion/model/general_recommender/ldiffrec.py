@@ -15,10 +15,10 @@ Letters: B users of a batch, n items without the padding, d latents.
 import torch
 import torch.nn.functional as F
 
-from recbole_diffusion.quick_start.item_clusters import item_clusters
-from recbole_diffusion.model.settings import check_not_negative, check_widths
 from recbole_diffusion.model.general_recommender.diffrec import DiffRec
-from recbole_diffusion.model.layers.basic import ClusterVAE, dropout
+from recbole_diffusion.model.layers.basic import dropout
+from recbole_diffusion.model.layers.cluster_vae import ClusterVAE
+from recbole_diffusion.model.settings import check_not_negative, check_widths
 
 DROPOUT = 0.1  # of the interactions that are encoded; RecBole has no key for it
 
@@ -42,17 +42,17 @@ class LDiffRec(DiffRec):
     """Ranks by a row decoded from denoised latents."""
 
     time_aware_name = "LTDiffRec"
-    built_from = ("cluster_ids",)  # a checkpoint's are handed to the constructor
+    item_clusters = True
+    trainer = "recbole_diffusion.trainer.ldiffrec:LDiffRecTrainer"
 
-    def __init__(self, config, dataset, cluster_ids=None):
+    def __init__(self, config, dataset, cluster_ids):
         """Build the model, or say why there is none.
 
         Args:
             config (Config): the keys of ``LDiffRec.yaml``: those of RecBole's LDiffRec, and
                 ``item_embeddings``, ``cluster_epochs``, ``anneal_unit``, ``lr1`` and ``lr2``.
             dataset (Dataset): the built training data.
-            cluster_ids (torch.Tensor): the cluster of each item but the padding, shape: [n]; None
-                finds them, see ``item_clusters``.
+            cluster_ids (torch.Tensor): the cluster of each item but the padding, shape: [n].
 
         Raises:
             ValueError: for a setting no model can be built with, with the reason.
@@ -76,8 +76,6 @@ class LDiffRec(DiffRec):
             for key in ("lr1", "lr2")
         ]
 
-        if cluster_ids is None:
-            cluster_ids = item_clusters(config, dataset)
         self.register_buffer("cluster_ids", cluster_ids)
         self.register_buffer("place", places(cluster_ids), persistent=False)
         sizes = torch.bincount(cluster_ids).tolist()

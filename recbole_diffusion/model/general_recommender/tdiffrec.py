@@ -12,8 +12,8 @@ DiffRec on rows in which later interactions weigh more.
 import torch
 
 from recbole_diffusion.data.loading import POSITION
-from recbole_diffusion.model.settings import check_not_negative
 from recbole_diffusion.model.general_recommender.diffrec import DiffRec
+from recbole_diffusion.model.settings import check_not_negative
 
 
 class TimeAwareHistory:

@@ -30,6 +30,11 @@ from recbole_diffusion.diffusion.spherical import (
     posterior_walk,
 )
 from recbole_diffusion.diffusion.timesteps import PowerLaw
+from recbole_diffusion.model.generated_item import GeneratedItemRecommender
+from recbole_diffusion.model.layers.basic import Dropout
+from recbole_diffusion.model.layers.interests import AttentionInterests, LastInterests
+from recbole_diffusion.model.positions import at, targets
+from recbole_diffusion.model.sequential_recommender.dreamrec import NOISE_SCHEDULES
 from recbole_diffusion.model.settings import (
     check_above_zero,
     check_flags,
@@ -38,10 +43,6 @@ from recbole_diffusion.model.settings import (
     check_whole,
     check_widths,
 )
-from recbole_diffusion.model.generated_item import GeneratedItemRecommender
-from recbole_diffusion.model.layers.basic import AttentionInterests, Dropout, LastInterests
-from recbole_diffusion.model.positions import at, targets
-from recbole_diffusion.model.sequential_recommender.dreamrec import NOISE_SCHEDULES
 
 GUIDANCE_TEMPERATURE = 0.1  # of the interests' loss where both of its sides are normalised
 
@@ -89,6 +90,8 @@ class DimeRec(GeneratedItemRecommender):
 
     input_type = InputType.POINTWISE
     causal = True  # the interests at a position are those of the prefix
+    croppable = True
+    fused_adam = True
     collapse_advice = "raise ssm_weight, which tells items apart, or lower temperature"
 
     def __init__(self, config, dataset):

@@ -26,6 +26,11 @@ from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral, ddim, evenly_spaced
 from recbole_diffusion.diffusion.schedules import SCHEDULES
 from recbole_diffusion.diffusion.timesteps import PowerLaw
+from recbole_diffusion.model.derived import Derived
+from recbole_diffusion.model.generated_item import GeneratedItemRecommender
+from recbole_diffusion.model.layers.basic import Dropout, sinusoid
+from recbole_diffusion.model.layers.cross_entropy import full_cross_entropy
+from recbole_diffusion.model.positions import at, targets
 from recbole_diffusion.model.settings import (
     check_above_zero,
     check_flags,
@@ -33,10 +38,6 @@ from recbole_diffusion.model.settings import (
     check_shares,
     check_whole,
 )
-from recbole_diffusion.model.derived import Derived
-from recbole_diffusion.model.generated_item import GeneratedItemRecommender
-from recbole_diffusion.model.layers.basic import Dropout, full_cross_entropy, sinusoid
-from recbole_diffusion.model.positions import at, targets
 
 # the paper's names -> the names here
 NOISE_SCHEDULES = {
@@ -109,7 +110,9 @@ class DreamRec(GeneratedItemRecommender):
 
     input_type = InputType.POINTWISE
     causal = True  # the state at a position is the guidance of the prefix
-    begins_with_items = True  # the constructor takes an item table, see pretrain.py
+    croppable = True
+    item_table = True  # the embeddings that items begin with are handed to the constructor
+    fused_adam = True
     collapse_advice = (
         "the squared error alone is smallest when all items are one point: set normalize: True, a "
         "ce_weight such as 0.1, or fixed embeddings (item_embeddings or pretrain)"

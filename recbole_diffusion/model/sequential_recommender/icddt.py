@@ -24,12 +24,9 @@ from recbole_diffusion.diffusion.gaussian import BetaVarianceDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral
 from recbole_diffusion.diffusion.schedules import SCHEDULES
 from recbole_diffusion.diffusion.timesteps import Beta
-from recbole_diffusion.model.layers.basic import (
-    DifferentialAttention,
-    Dropout,
-    full_cross_entropy,
-    sinusoid,
-)
+from recbole_diffusion.model.layers.attention import DifferentialAttention
+from recbole_diffusion.model.layers.basic import Dropout, sinusoid
+from recbole_diffusion.model.layers.cross_entropy import full_cross_entropy
 
 NORM_EPS = 1e-12
 NOISE_SCHEDULES = ("trunc_lin", "linear", "pw_lin", "cosine", "sqrt", "trunc_cos")
@@ -58,27 +55,6 @@ class StepTables(NamedTuple):
     shift: torch.Tensor
     scale: torch.Tensor
     gate: torch.Tensor
-
-
-def choose_truncation(agreement, agreement_between_seeds, tolerance=0.01):
-    """The shortest walk whose lists are as good as a full walk's (``truncation: auto``).
-
-    Args:
-        agreement (dict[int, float]): for each number of steps, the share of the top of the full
-            walk's lists that this shorter walk finds.
-        agreement_between_seeds (float): the same share for two full walks with different seeds.
-        tolerance (float): how far below a shorter walk may stay.
-
-    Returns:
-        int: the smallest number of steps that agrees well enough, or the largest there is.
-
-    Raises:
-        ValueError: if there is nothing to choose from.
-    """
-    if not agreement:
-        raise ValueError("no walk to choose from: the agreements are empty")
-    enough = [s for s, share in agreement.items() if share >= agreement_between_seeds - tolerance]
-    return min(enough, default=max(agreement))
 
 
 class ICDDTBlock(nn.Module):
@@ -161,6 +137,8 @@ class ICDDT(SequentialRecommender):
 
     input_type = InputType.POINTWISE
     behavior_input = True  # batches carry the behaviours
+    croppable = True
+    trainer = "recbole_diffusion.trainer.truncation:TruncationTrainer"
 
     def __init__(self, config, dataset):
         """Build the model, or say why there is none.

@@ -29,6 +29,8 @@ class MarkovChain(SequentialRecommender):
     """Transition counts over a window of recent items; fitted in one pass at construction."""
 
     input_type = InputType.POINTWISE
+    croppable = True
+    trainer = "recbole_diffusion.trainer.trainer:CountingTrainer"
 
     def __init__(self, config, dataset):
         """

@@ -1,0 +1,92 @@
+"""``recbole-diffusion benchmark``: many models and seeds under one protocol."""
+
+import shlex
+
+from recbole_diffusion.cli.parsing import parse_settings
+
+BENCHMARK_HELP = """\
+many models and seeds under one protocol: table, significance, cost, report
+
+  recbole-diffusion benchmark --models=ICDDT,SASRec,recbole:DiffRec --dataset=retail --seeds=5
+  recbole-diffusion benchmark --config=FILE.yaml
+--output=FOLDER         where it goes, and goes on if it was killed; default: results/<dataset>
+--seeds=N or [1,2,3]    seeds of every model; --tune=N trials of each first
+--max_train_seconds=S   the same compute for every run; --jobs=N runs at a time, --threads=N each
+--mask_history=True     bar what the user had before, for every model
+--sampling_seeds=N      test evaluations of each model that draws when scoring
+--ablate                one reverse step, no noise, no guidance, x_t zeroed, where a model has them
+--external=NAME=FILE    lists of another program as a row, user,item,rank; more parted by commas
+--retry                 run again what failed; --report only writes the pages
+Any other --key=value is a setting of every run; --config_files="a.yaml b.yaml" too. Defaults:
+properties/benchmark.yaml."""
+
+
+def benchmark(arguments):
+    """``recbole-diffusion benchmark``: many models and seeds under one protocol.
+
+    Args:
+        arguments (list of str): options and settings, see ``BENCHMARK_HELP``.
+
+    Returns:
+        int: exit code; 1 if a run failed.
+
+    Raises:
+        ValueError: on a mistake in the options or the settings.
+        ImportError: if a library is missing, with the command that installs it.
+    """
+    if {"-h", "--help"} & set(arguments):
+        print(BENCHMARK_HELP)
+        return 0
+    try:  # some would be missed only when all is trained
+        import plotly  # noqa: F401
+        import pyarrow  # noqa: F401
+        import statsmodels  # noqa: F401
+
+        from recbole_diffusion.benchmark.report.write import write_pages
+    except ImportError as error:
+        raise ImportError(
+            "a benchmark needs statsmodels, plotly and pyarrow: pip install "
+            f'"recbole-diffusion[benchmark]" ({error})'
+        ) from error
+    from recbole_diffusion.benchmark.plan import make_plan
+    from recbole_diffusion.benchmark.report.text import markdown
+    from recbole_diffusion.benchmark.runner import Runner
+    from recbole_diffusion.config.values import parse_value
+
+    settings = parse_settings(arguments)
+    file, output = settings.pop("config", None), settings.pop("output", None)
+    if True in (file, output):
+        raise ValueError("--config takes a file and --output a folder")
+    flags = {name: parse_value(str(settings.pop(name, False))) for name in ("retry", "report")}
+    for name, value in flags.items():
+        if type(value) is not bool:
+            raise ValueError(f"--{name} is {value!r}, neither True nor False")
+    if flags["report"] and output and not file and not settings:
+        where = output
+    else:
+        if "external" in settings:
+            pairs = [pair.partition("=") for pair in str(settings["external"]).split(",")]
+            if not all(name and path for name, _, path in pairs):
+                raise ValueError("--external takes NAME=FILE, more of them parted by commas")
+            settings["external"] = {name: path for name, _, path in pairs}
+        plan = make_plan(settings, file)
+        where = output or f"results/{plan.dataset}"
+        if not flags["report"]:
+            command = "recbole-diffusion benchmark " + " ".join(map(_quoted, arguments))
+            runner = Runner(
+                plan, where, command, flags["retry"], lambda line: print(line, flush=True)
+            )
+            try:
+                runner.run()
+            except KeyboardInterrupt as stop:
+                raise KeyboardInterrupt("the same command goes on") from stop
+    board, files = write_pages(where)
+    print(markdown(board))
+    print("\n".join(map(str, files)))
+    return 1 if board.failed else 0
+
+
+def _quoted(argument):
+    """A setting as it is typed in a shell."""
+    key, equals, value = argument.partition("=")
+    return key + equals + shlex.quote(value) if equals else shlex.quote(argument)

@@ -1,0 +1,40 @@
+"""How are settings and options read from a command line?"""
+
+import argparse
+
+
+def parse_settings(arguments):
+    """Reads ``--key=value`` and ``--key value`` pairs; a key alone is True.
+
+    Args:
+        arguments (list of str): what follows the command.
+
+    Returns:
+        dict: key to text, or to True.
+
+    Raises:
+        ValueError: on an argument that is no setting, or on a key given twice.
+    """
+    settings = {}
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--") or argument == "--":
+            raise ValueError(f"'{argument}' is no setting: write --key=value")
+        key, equals, value = argument[2:].partition("=")
+        if not equals:
+            values = []
+            while rest and not rest[0].startswith("--"):
+                values.append(rest.pop(0))
+            value = " ".join(values) if values else True
+        if key in settings:
+            raise ValueError(f"--{key} is given twice")
+        settings[key] = value
+    return settings
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose refusals are said as every other one, in one line."""
+
+    def error(self, message):
+        raise ValueError(message)

@@ -1,0 +1,93 @@
+"""What does a model say of itself? One table; who wants to know asks `of`.
+
+A trait is a class attribute of the model. A class that says nothing has the defaults.
+"""
+
+from typing import NamedTuple
+
+
+class Traits(NamedTuple):
+    """What a model class says of itself, each with its default.
+
+    Attributes:
+        causal (bool): its state at a position is that of the prefix that ends there, so that it can
+            train on all positions of a sequence at once (``all_positions``).
+        behavior_input (bool): its batches carry the behaviours of the history.
+        ordered_history (bool): its training rows carry their place in the user's history, also
+            where the split has no order.
+        user_batches (bool): it trains on batches of users instead of interactions.
+        croppable (bool): loss and scores are the same on batches that are cropped to their longest
+            history.
+        item_table (bool): its constructor takes ``item_table``, the embeddings that items begin
+            with (``item_embeddings``, ``pretrain``).
+        item_clusters (bool): its constructor takes ``cluster_ids``, the cluster of each item, and
+            its weights hold them under that name.
+        fused_adam (bool): Adam steps in one pass over the weights; pays where the largest of them
+            grow with the items.
+        trainer (str): its trainer, ``module:Class``; the class derives from
+            ``recbole_diffusion.trainer.TrainerHooks``. None takes RecBole's for the model, with our
+            hooks.
+        collapse_advice (str): what to do when the items' embeddings collapse; None does not warn.
+    """
+
+    causal: bool = False
+    behavior_input: bool = False
+    ordered_history: bool = False
+    user_batches: bool = False
+    croppable: bool = False
+    item_table: bool = False
+    item_clusters: bool = False
+    fused_adam: bool = False
+    trainer: str = None
+    collapse_advice: str = None
+
+
+# What RecBole's classes do not say themselves: seen to give the same loss and scores on cropped
+# batches. Not STAMP: it averages the padding's embedding in.
+OF_THE_HOST = {
+    name: Traits(croppable=True)
+    for name in (
+        "SASRec", "GRU4Rec", "BERT4Rec", "NARM", "SRGNN", "GCSAN", "CORE", "FPMC", "TransRec",
+    )
+}  # fmt: skip
+
+
+def of(model_class):
+    """The traits of a model class.
+
+    Args:
+        model_class (type): the class.
+
+    Returns:
+        Traits: its own, its bases' or the defaults.
+
+    Raises:
+        ValueError: if a trait is of another type than it must be.
+    """
+    if model_class.__module__.startswith("recbole."):
+        return OF_THE_HOST.get(model_class.__name__, Traits())
+    default = Traits()._asdict()
+    found = {name: getattr(model_class, name, value) for name, value in default.items()}
+    for name, value in found.items():
+        kind = Traits.__annotations__[name]
+        if not isinstance(value, kind) and not (value is None and default[name] is None):
+            raise ValueError(
+                f"{model_class.__name__}.{name} is {value!r}, not of type {kind.__name__}"
+            )
+    return Traits(**found)
+
+
+def denoiser_calls(model):
+    """Passes through the denoiser for a scored row.
+
+    Args:
+        model (torch.nn.Module): ours say it themselves, as ``denoiser_calls``; RecBole's DiffRec
+            and LDiffRec walk all their ``steps``.
+
+    Returns:
+        int: 0 in closed form; None where there is no denoiser.
+    """
+    calls = getattr(model, "denoiser_calls", None)
+    if calls is None and hasattr(model, "p_sample"):
+        calls = model.steps
+    return calls
