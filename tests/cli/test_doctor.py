@@ -155,7 +155,8 @@ def test_installed_versions_are_those_that_the_packages_give():
     import torch
 
     found = examine()["versions"]
-    assert found["numpy"] == numpy.__version__ and found["torch"] == torch.__version__
+    assert found["numpy"] == numpy.__version__
+    assert torch.__version__.startswith(found["torch"])  # which may have +cu124 behind it
     assert broken_bounds({"numpy": "1.26.4"}) == []
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from recbole.model.general_recommender import ldiffrec as host_ldiffrec
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 from training_rows import Rows
@@ -148,7 +149,8 @@ def beside(request, build_data, shop, small, monkeypatch):
     settings = small("LDiffRec", **NOISY | annealing | BESIDE[request.param])
     clusters = torch.tensor(CLUSTERS)
     kmeans = SimpleNamespace(kmeans=lambda **_: (clusters, None))
-    monkeypatch.setitem(sys.modules, "kmeans_pytorch", kmeans)
+    monkeypatch.setitem(sys.modules, "kmeans_pytorch", kmeans)  # RecBole 1.2.1
+    monkeypatch.setattr(host_ldiffrec, "kmeans", kmeans.kmeans, raising=False)  # RecBole 1.2.0
     np.save(shop / "dataset" / "shop" / "item_emb.npy", np.zeros((20, 2)))
     folder = shop / "dataset"
     config, _, (train, _, _) = build_data(folder, "LDiffRec", "shop", **settings)
