@@ -10,11 +10,7 @@ from torch import nn
 from recbole_diffusion.config import traits
 from recbole_diffusion.evaluator.never_trained import NeverTrainedAudit
 from recbole_diffusion.trainer import checkpoint
-from recbole_diffusion.trainer.collapse import (
-    COLLAPSED_COSINE,
-    COLLAPSED_NORM,
-    mean_pairwise_cosine,
-)
+from recbole_diffusion.trainer.collapse import CollapseWatch
 from recbole_diffusion.trainer.randomness import own_randomness, random_states, set_random_states
 
 
@@ -95,8 +91,6 @@ class TrainerHooks:
         self.evaluation_seed = config["seed"]
         self.observer = None
         self.trained_items = None
-        self.first_norm = None  # of the trained items' embeddings, before training
-        self._warned = False
         self.dataset = None
         self._valid_result = None
         self._resumed = None
@@ -124,8 +118,7 @@ class TrainerHooks:
         self.dataset = dataset
         if hasattr(dataset, "trained_items"):
             self.trained_items = dataset.trained_items()
-            used = self._trained_embeddings()
-            self.first_norm = None if used is None else used.norm(dim=1).mean().item()
+        self.collapse = CollapseWatch(self.model, self.trained_items, self.logger)
 
     # ---------------------------------------------------------------- training
     def fit(
@@ -262,38 +255,9 @@ class TrainerHooks:
         self.curve.append([self._epoch + 1, seconds, float(score)])
         for metric, value in result.items():
             self.tensorboard.add_scalar(f"Valid/{metric}", value, self._epoch)
-        self._watch_embeddings()
-        return score, result
-
-    def _trained_embeddings(self):
-        """Embeddings of the trained items, shape: [n, D]; None where there are none."""
-        table = getattr(self.model, "item_embedding", None)
-        if not isinstance(table, nn.Embedding) or self.trained_items is None:
-            return None
-        return table.weight.detach()[: len(self.trained_items)][self.trained_items]
-
-    def _watch_embeddings(self):
-        """Logs norm and spread of the trained items' embeddings, and warns when they collapse."""
-        used = self._trained_embeddings()
-        if used is None or len(used) < 2:
-            return
-        norm, spread = used.norm(dim=1).mean().item(), used.std(dim=0).mean().item()
-        cosine = mean_pairwise_cosine(used)
-        self.logger.info(
-            f"trained items' embeddings: norm {norm:.4f}, spread {spread:.4f}, mean pairwise "
-            f"cosine {cosine:.4f}"
-        )
-        values = {"norm": norm, "spread": spread, "cosine": cosine}
-        for name, value in values.items():
+        for name, value in self.collapse.look().items():
             self.tensorboard.add_scalar(f"Embedding/{name}", value, self._epoch)
-        advice = getattr(self.model, "collapse_advice", None)
-        shrunk = norm < COLLAPSED_NORM * self.first_norm
-        if advice and not self._warned and (cosine > COLLAPSED_COSINE or shrunk):
-            self._warned = True
-            what = f"point in one direction (mean pairwise cosine {cosine:.2f})"
-            if shrunk:
-                what = f"shrank to {norm / self.first_norm:.0%} of their norm"
-            self.logger.warning(f"the items' embeddings collapse: they {what}; {advice}")
+        return score, result
 
     def _add_train_loss_to_tensorboard(self, epoch_idx, losses, tag="Loss/Train"):
         super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
