@@ -21,9 +21,9 @@ from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
 from recbole_diffusion.quick_start import quick_start
 from recbole_diffusion.trainer import checkpoint, trainer, truncation
-from recbole_diffusion.trainer.collapse import mean_pairwise_cosine
 from recbole_diffusion.trainer.checkpoint import CheckpointError
 from recbole_diffusion.trainer.choose import get_trainer
+from recbole_diffusion.trainer.collapse import mean_pairwise_cosine
 from recbole_diffusion.trainer.truncation import TruncationTrainer
 
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
