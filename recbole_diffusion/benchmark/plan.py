@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_diffusion.benchmark.protocol import SHARED
-from recbole_diffusion.config.names import is_shipped, resolve
+from recbole_diffusion.config.names import resolve
 from recbole_diffusion.config.paths import properties_dir
+from recbole_diffusion.config.properties import ablations, space_file
 from recbole_diffusion.config.space import read_space, sample
 from recbole_diffusion.config.values import ConfigError, parse_value, read_yaml
 
@@ -148,8 +149,11 @@ def space_of(entry):
     Raises:
         ConfigError: if there is no file for its model.
     """
-    name = resolve(entry.model)[0]
-    return _read_space(str(entry.space or properties_dir() / "tune" / f"{name}.yaml"))
+    name, model_class = resolve(entry.model)
+    file = entry.space or space_file(model_class)
+    if file is None:
+        raise ConfigError(f"no search space comes with {name}: give one with `space: FILE`")
+    return _read_space(str(file))
 
 
 _read_space = lru_cache(read_space)
@@ -297,15 +301,11 @@ def _entries(models):
 
 
 def _with_ablations(entries):
-    """The rows, each followed by its variants in ``properties/ablations.yaml``."""
-    ablations = read_yaml(properties_dir() / "ablations.yaml")
+    """The rows, each followed by its variants in its model's ``ablations.yaml``."""
     result = []
     for entry in entries:
         result.append(entry)
-        name, model_class = resolve(entry.model)
-        if not is_shipped(model_class):
-            continue  # RecBole's model of the same name
-        for change, settings in ablations.get(name, {}).items():
+        for change, settings in ablations(resolve(entry.model)[1]).items():
             label = f"{entry.label} ({change})"
             changed = entry.settings | settings
             result.append(Entry(label, entry.model, changed, None, entry.label, change))

@@ -17,14 +17,13 @@ from recbole.config import Config as HostConfig
 from recbole.utils import ModelType
 
 from recbole_diffusion import compat
-from recbole_diffusion.config import traits
+from recbole_diffusion.config import properties, traits
 from recbole_diffusion.config.keys import HOST_KEYS, PICKLED
 from recbole_diffusion.config.names import (
     check_class,
-    has_our_settings,
     host_base,
-    is_ours,
     resolve,
+    strangers,
 )
 from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.values import ConfigError, parse_value, read_yaml
@@ -104,13 +103,11 @@ class Config(HostConfig):
         if self.internal_config_dict["MODEL_TYPE"] not in RANKERS:
             for key in ("metrics", "valid_metric", "load_col"):
                 ours.pop(key)
-        bases = _names_with_settings(model, model_class)
-        files = [f"model/{name}.yaml" for name in bases]
-        files.append(f"dataset/{dataset}.yaml")
-        files += [f"model/{name}@{dataset}.yaml" for name in bases]
-        for file in files:
-            if (folder / file).is_file():
-                ours.update(read_yaml(folder / file))
+        files = properties.model_files(model_class)
+        if (folder / "dataset" / f"{dataset}.yaml").is_file():
+            files.append(folder / "dataset" / f"{dataset}.yaml")
+        for file in files + properties.model_files(model_class, dataset):
+            ours.update(read_yaml(file))
         if (ours | self.external_config_dict).get("SPLIT") == "sequence":
             # RecBole's habit is leave-one-out for sequential models and a random order for Pop.
             by_time = _host_default("eval_args") | {"order": "TO"}  # 8:1:1
@@ -158,7 +155,7 @@ class Config(HostConfig):
         keys |= _host_yaml_keys("overall.yaml", "dataset/sample.yaml", "quick_start_config/*.yaml")
         for file in properties_dir().glob("dataset/*.yaml"):
             keys |= set(read_yaml(file))
-        return keys | _model_keys(self.model, self.model_class)
+        return keys | _model_keys(self.model_class)
 
     def _check_keys(self):
         known = self._known_keys()
@@ -290,32 +287,28 @@ def _host_default(key):
     return read_yaml(Path(recbole.__file__).parent / "properties/overall.yaml")[key]
 
 
-def _names_with_settings(model, model_class):
-    """Names whose YAMLs are meant for a class: those it derives from, then its own.
-
-    RecBole's or a user's model that only shares its name with one of ours has none.
-    """
-    bases = [cls for cls in inspect.getmro(model_class)[:0:-1] if is_ours(cls)]
-    named = [(cls.__name__, cls) for cls in bases] + [(model, model_class)]
-    return [name for name, cls in named if has_our_settings(name, cls)]
-
-
-def _model_keys(model, model_class):
-    keys = _source_keys(model_class) | _host_yaml_keys(f"model/{host_base(model_class)}.yaml")
-    names = _names_with_settings(model, model_class)
-    for file in properties_dir().glob("model/*.yaml"):
-        if file.stem.partition("@")[0] in names:
-            keys |= set(read_yaml(file))
-    return keys
+def _model_keys(model_class):
+    """Keys that a model's source reads, or a YAML of its declares."""
+    of_the_host = _host_yaml_keys(f"model/{host_base(model_class)}.yaml")
+    return _source_keys(model_class) | of_the_host | properties.keys(model_class)
 
 
 @lru_cache(maxsize=1)
-def _owners_of_keys():
-    """Which models have a key, from every model's YAML."""
+def _owners_of_shipped_keys():
+    """Which models of ours and of RecBole's have a key, from every model's YAML."""
     owners = {}
     folders = (properties_dir(), Path(recbole.__file__).parent / "properties")
     for folder in folders:
         for file in folder.glob("model/*.yaml"):
             for key in read_yaml(file):
                 owners.setdefault(key, set()).add(file.stem.partition("@")[0])
+    return owners
+
+
+def _owners_of_keys():
+    """Which models have a key, those of other packages and modules too."""
+    owners = {key: set(names) for key, names in _owners_of_shipped_keys().items()}
+    for cls in strangers():
+        for key in _source_keys(cls) | properties.keys(cls):
+            owners.setdefault(key, set()).add(cls.__name__)
     return owners

@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import os
 import sys
+from importlib.metadata import entry_points
 
 from recbole.utils import ModelType
 from recbole.utils import get_model as get_host_model
@@ -24,6 +25,8 @@ MODELS = {
     "TDiffRec": "general_recommender.tdiffrec",
     "LTDiffRec": "general_recommender.ltdiffrec",
 }
+GROUP = "recbole_diffusion.models"  # of entry points
+_strangers = []  # classes of other packages and modules that were resolved so far
 # Names of papers and other libraries -> the name here
 ALIASES = {"multvae": "MultiVAE", "mostpop": "Pop", "knn": "ItemKNN"}
 
@@ -53,7 +56,9 @@ def resolve(name):
     """Finds the model class of a name as people type it.
 
     Args:
-        name (str): ``ICDDT``, ``icddt``, ``MultVAE``, ``recbole:DiffRec``, ``my_module:MyModel``.
+        name (str): ``ICDDT``, ``icddt``, ``MultVAE``, ``recbole:DiffRec``, ``my_module:MyModel``,
+            or the name that another installed package gives a model (an entry point of the group
+            ``recbole_diffusion.models``).
 
     Returns:
         tuple: the canonical name (str) and the class.
@@ -80,10 +85,49 @@ def resolve(name):
     wanted = _plain(ALIASES.get(_plain(name), name))
     if wanted in ours:
         return ours[wanted], _our_class(ours[wanted])
+    others = {_plain(point.name): point for point in installed()}
+    if wanted in others:
+        model_class = _load(others[wanted])
+        return model_class.__name__, model_class
     host = _host_names()
     if wanted in host:
         return host[wanted], get_host_model(host[wanted])
-    raise ValueError(_unknown(name, [*MODELS, *host.values()]))
+    names = [point.name for point in others.values()]
+    raise ValueError(_unknown(name, [*MODELS, *names, *host.values()]))
+
+
+def installed():
+    """Models of other installed packages, by entry point.
+
+    Returns:
+        importlib.metadata.EntryPoints: a name and ``module:Class`` each; nothing is imported.
+    """
+    return entry_points(group=GROUP)
+
+
+def _load(point):
+    try:
+        return check_class(point.load())
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"the model '{point.name}' of an installed package ({point.value}) cannot be loaded: "
+            f"{error}"
+        ) from error
+
+
+def strangers():
+    """Model classes that are neither of this package nor RecBole's, as far as they are known.
+
+    Returns:
+        list of type: those that were resolved in this process, and those of installed packages that
+        can be loaded.
+    """
+    for point in installed():
+        try:
+            _load(point)
+        except ValueError:
+            continue  # who asks for it by name is told
+    return list(_strangers)
 
 
 def refuse_what_does_not_run(name, model_class):
@@ -116,6 +160,8 @@ def check_class(model_class):
     if not isinstance(getattr(model_class, "type", None), ModelType):
         raise ValueError(f"{model_class!r} is no class of a recommender of RecBole's kinds")
     traits.of(model_class)
+    if is_ours(model_class) and not is_shipped(model_class) and model_class not in _strangers:
+        _strangers.append(model_class)
     return model_class
 
 
@@ -144,14 +190,6 @@ def host_base(model_class):
 def is_shipped(model_class):
     """Whether a model class is part of this package; a user's own is ours but not shipped."""
     return model_class.__module__.startswith("recbole_diffusion.")
-
-
-def has_our_settings(name, model_class):
-    """Whether the YAML and the trainer of a name are meant for a class.
-
-    They are not for RecBole's or a user's model that only shares the name with one of ours.
-    """
-    return name not in MODELS or issubclass(model_class, _our_class(name))
 
 
 def get_model(name):

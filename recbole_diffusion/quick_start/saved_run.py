@@ -8,6 +8,7 @@ from recbole.data.dataloader import AbstractDataLoader
 
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.keys import MADE_BY_CONFIG, NOT_AGAIN
+from recbole_diffusion.config.names import resolve
 from recbole_diffusion.quick_start.quick_start import make_network, read_data
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.choose import get_trainer
@@ -32,7 +33,7 @@ class SavedConfig(Config):
         self._saved = settings_of(state)
         settings = dict(settings)
         dataset = settings.pop("dataset", state["dataset"])
-        super().__init__(model or state["model"], dataset, config_dict=settings)
+        super().__init__(model or trained_class(state), dataset, config_dict=settings)
 
     def _load_internal_config_dict(self, model, model_class, dataset):
         # Here the model is known, and nothing is merged yet. Keys that data or other versions of
@@ -59,6 +60,40 @@ def settings_of(state):
     if negatives["distribution"] == "none":  # RecBole's form of None, which it does not read
         settings["train_neg_sample_args"] = None
     return settings
+
+
+def trained_class(state):
+    """The name of a checkpoint's model, where it leads to the class that was trained.
+
+    Nothing that the checkpoint names is imported.
+
+    Args:
+        state (dict): of `checkpoint.load`.
+
+    Returns:
+        str: the name.
+
+    Raises:
+        CheckpointError: if the name leads nowhere or to another class, with the name to give.
+    """
+    name, trained = state["model"], state.get("class")  # none in checkpoints of before
+    if ":" in name:  # a run's is the name of a class; this would be imported
+        raise checkpoint.CheckpointError(
+            f"the checkpoint calls its model {name!r}, which is the name of no class"
+        )
+    if trained is None:
+        return name
+    try:
+        found = resolve(name)[1]
+    except ValueError:
+        found = None
+    if found is None or checkpoint.class_text(found) != trained:
+        given = f"recbole:{name}" if trained.startswith("recbole.") else trained
+        raise checkpoint.CheckpointError(
+            f"the checkpoint holds a {name} of {trained}, which the name alone does not lead to: "
+            f"give it with --model={given}"
+        )
+    return name
 
 
 class SavedRun(NamedTuple):

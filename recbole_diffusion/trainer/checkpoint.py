@@ -141,6 +141,11 @@ def check_data(state, dataset, path):
         )
 
 
+def class_text(model_class):
+    """A class as ``module:Class``; text that is never imported."""
+    return f"{model_class.__module__}:{model_class.__qualname__}"
+
+
 def config_text(config):
     """The configuration as JSON text; what is no plain value is written as text."""
     return json.dumps(config.final_config_dict, default=str, sort_keys=True)

@@ -277,6 +277,7 @@ class TrainerHooks:
         named = checkpoint.tokens(self.dataset)
         return {
             "model": self.config["model"],
+            "class": checkpoint.class_text(type(self.model)),
             "dataset": self.config["dataset"],
             "config": checkpoint.config_text(self.config),
             "fingerprint": checkpoint.fingerprint(named),

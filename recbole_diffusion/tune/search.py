@@ -16,7 +16,7 @@ import yaml
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.files import write_json
 from recbole_diffusion.config.names import resolve
-from recbole_diffusion.config.paths import properties_dir
+from recbole_diffusion.config.properties import space_file
 from recbole_diffusion.config.space import grid, read_space, sample, to_ray
 from recbole_diffusion.config.values import ConfigError, as_texts, parse_value, read_yaml
 from recbole_diffusion.quick_start.quick_start import read_data
@@ -116,9 +116,9 @@ def plan(model, dataset, space, trials, search, scheduler, files, settings, conc
     for key in OURS:
         if key in given:
             raise ConfigError(f"{key} cannot be set: every trial has its own")
-    canonical, _ = resolve(model)
-    file = Path(space or properties_dir() / "tune" / f"{canonical}.yaml")
-    if space is None and not file.is_file():
+    canonical, model_class = resolve(model)
+    file = space or space_file(model_class)
+    if space is None and not (file and file.is_file()):
         raise ConfigError(f"no search space comes with {canonical}: give one with --space=FILE")
     space = read_space(file)
     for key in space:

@@ -16,6 +16,7 @@ from recbole.utils import argument_list
 
 import recbole_diffusion
 from recbole_diffusion.config import config as config_module
+from recbole_diffusion.config import properties
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.names import MODELS, get_model
 from recbole_diffusion.config.paths import properties_dir
@@ -58,6 +59,7 @@ def test_each_source_of_settings_wins_over_those_before_it(tmp_path, monkeypatch
         path.parent.mkdir(exist_ok=True)
         path.write_text(yaml.safe_dump((ours if number == 1 else {}) | settings[number]))
     monkeypatch.setattr(config_module, "properties_dir", lambda: tmp_path)
+    monkeypatch.setattr(properties, "properties_dir", lambda: tmp_path)
     config = Config("SASRec", "tiny", ["first.yaml", "second.yaml"], settings[-1])
     host = read_yaml(HOST / "properties" / "overall.yaml")
     expected = [host["seed"], *range(11, 10 + len(sources))]

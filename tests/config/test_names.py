@@ -8,11 +8,11 @@ from recbole.model.general_recommender import LDiffRec, Pop
 from recbole.model.sequential_recommender import SASRec
 from recbole.trainer import RecVAETrainer, TraditionalTrainer, Trainer
 
+from recbole_diffusion.config import properties
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.names import (
     _host_names,
     get_model,
-    has_our_settings,
     is_ours,
     is_shipped,
     resolve,
@@ -87,8 +87,8 @@ def test_ours_wins_and_the_prefix_reaches_recboles():
 
 
 def test_our_settings_and_trainer_stay_with_ours_when_recbole_has_the_name_too():
-    assert has_our_settings("LDiffRec", ldiffrec.LDiffRec)
-    assert not has_our_settings("LDiffRec", LDiffRec)
+    assert [name for _, name in properties.parts(ldiffrec.LDiffRec)] == ["DiffRec", "LDiffRec"]
+    assert properties.parts(LDiffRec) == []
     assert get_trainer(Config("LDiffRec", "tiny")) is LDiffRecTrainer
     theirs = Config("recbole:LDiffRec", "tiny")
     assert not issubclass(get_trainer(theirs), LDiffRecTrainer)
