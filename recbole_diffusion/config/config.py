@@ -31,12 +31,6 @@ from recbole_diffusion.config.values import ConfigError, parse_value, read_yaml
 # Models that rank items for a user; RecBole's others have columns and metrics of their own kind.
 RANKERS = (ModelType.GENERAL, ModelType.SEQUENTIAL, ModelType.TRADITIONAL)
 
-# Host models seen to give the same loss and scores on batches cropped to their longest history.
-# Not STAMP: it averages the padding's embedding in.
-CROPPABLE = {
-    "SASRec", "GRU4Rec", "BERT4Rec", "NARM", "SRGNN", "GCSAN", "CORE", "FPMC", "TransRec",
-}  # fmt: skip
-
 _KEY = re.compile(r"""config(?:\.get\(|\[)\s*["']([\w-]+)["']""")
 
 
@@ -70,7 +64,7 @@ class Config(HostConfig):
         self.parameters = {name: list(keys) for name, keys in self.parameters.items()}
 
     def _load_cmd_line(self):
-        return {}  # the command line is parsed once, by cli.py
+        return {}  # the command line is parsed once, in cli/
 
     def _load_config_files(self, file_list):
         settings = {}

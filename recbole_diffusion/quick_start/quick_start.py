@@ -47,7 +47,7 @@ def run_recbole_diffusion(
         dict: model, dataset, seed, recbole (its version), config, best_epoch, epochs, stopped_by,
         best_valid_result, test_result, test_result_all_users (None unless asked for),
         test_result_all_rows (None unless test rows without history were counted),
-        never_trained_items (see `audit.NeverTrainedAudit`; ``barred_all_rows`` are its metrics over
+        never_trained_items (see `NeverTrainedAudit`; ``barred_all_rows`` are its metrics over
         all test rows), split, build_seconds (of the model, with what it trains first),
         train_seconds, valid_seconds, eval_seconds, peak_memory_mb, parameters and checkpoint;
         ``result_file`` writes the same as JSON.

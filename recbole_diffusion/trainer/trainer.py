@@ -57,7 +57,7 @@ class TrainerHooks:
         stopped_by (str): what ended training: epochs, early stopping or max_train_seconds.
         build_seconds, train_seconds, valid_seconds, eval_seconds (float): wall time of building the
             model, of training, of validation, and of the last call of `evaluate`.
-        never_trained (dict): the audit of the last evaluation, see `audit.NeverTrainedAudit`.
+        never_trained (dict): the audit of the last evaluation, see `NeverTrainedAudit`.
         curve (list of list): epoch, seconds of training and validation so far, and validation
             score, one a validation.
         evaluation_seed (int): of the random generator that evaluations have for themselves.

@@ -1,4 +1,4 @@
-"""How is a leaderboard written down? As Markdown, LaTeX and CSV; the page is report.py's."""
+"""How is a leaderboard written down? As Markdown, LaTeX and CSV; the page is page.py's."""
 
 import csv as csv_module
 import io
