@@ -10,6 +10,7 @@ import pytest
 
 from recbole_diffusion.benchmark import worker
 from recbole_diffusion.benchmark.protocol import describe
+from recbole_diffusion.config import traits
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.quick_start.quick_start import fit
 from recbole_diffusion.trainer.trainer import TrainerHooks
@@ -66,12 +67,12 @@ def test_denoiser_calls_are_the_passes_of_the_network(fitted, model, network, se
     run.trainer.evaluate(run.test_data, load_best_model=False)
     rows = sum(len(batch[0]) for batch in run.test_data)
     assert rows > 1 and sum(passes) == expected * rows
-    assert worker.denoiser_calls(run.trainer.model) == expected
+    assert traits.denoiser_calls(run.trainer.model) == expected
 
 
 def test_a_model_without_a_denoiser_has_no_denoiser_calls(fitted):
     for model in ("SASRec", "Pop"):
-        assert worker.denoiser_calls(fitted(model)[1].trainer.model) is None
+        assert traits.denoiser_calls(fitted(model)[1].trainer.model) is None
 
 
 def test_what_is_reported_is_the_mean_over_samplings_and_each_draws_its_own(tested, shop):

@@ -16,12 +16,11 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
 from recbole_diffusion.cli.main import main
-from recbole_diffusion.cli.pictures import pictures
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ddim, evenly_spaced
 from recbole_diffusion.diffusion.schedules import SCHEDULES
-from recbole_diffusion.evaluator.curves import changed
-from recbole_diffusion.pictures import plots
+from recbole_diffusion.evaluator.curves import changed, guidance_curve, steps_curve
+from recbole_diffusion.pictures import pictures, plots
 from recbole_diffusion.pictures.pictures import draw, item_map, numbers, project
 from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 from recbole_diffusion.quick_start.saved_run import load_run
@@ -272,8 +271,8 @@ def test_the_model_is_as_before_afterwards(file):
     run = load_run(file)
     model = run.trainer.model
     before, plain = scores(run), {k: v for k, v in vars(model).items() if not k.startswith("_")}
-    pictures.guidance_curve(run, [0.0, 7.0])
-    pictures.steps_curve(run, {1: [4, 0], 2: [4, 2, 0]})
+    guidance_curve(run.trainer, run.valid_data, [0.0, 7.0])
+    steps_curve(run.trainer, run.valid_data, {1: [4, 0], 2: [4, 2, 0]})
     item_map(run, "pca", 5)
     assert torch.equal(scores(run), before)
     assert {k: v for k, v in vars(model).items() if not k.startswith("_")} == plain

@@ -15,7 +15,7 @@ import yaml
 
 from recbole_diffusion.cli.main import main
 from recbole_diffusion.config.config import Config
-from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
+from recbole_diffusion.quick_start.quick_start import fit, run_recbole_diffusion
 from recbole_diffusion.trainer.checkpoint import config_text, settings_of_a_run
 from recbole_diffusion.trainer.trainer import TrainerHooks
 from recbole_diffusion.tune import search as tuning
@@ -96,14 +96,14 @@ def test_test_rows_are_never_ranked(without_ray, monkeypatch):
 
     monkeypatch.setattr(TrainerHooks, "evaluate", watched)
     seen = {}
-    read = tuning.fit.__globals__["read_data"]
+    read = fit.__globals__["read_data"]
 
     def splits(config):
         data, loaders = read(config)
         seen.update(zip(("train", "valid", "test"), (part._dataset for part in loaders)))
         return data, loaders
 
-    monkeypatch.setitem(tuning.fit.__globals__, "read_data", splits)
+    monkeypatch.setitem(fit.__globals__, "read_data", splits)
     space = spaced("window: {choice: [5]}\n")
     assert main(command("MarkovChain", space=space)) == 0
     assert ranked and all(rows is seen["valid"] for rows in ranked)
