@@ -13,9 +13,9 @@ from scipy import stats
 pytest.importorskip("statsmodels", reason="the extra 'benchmark' is not installed")
 pytest.importorskip("pyarrow", reason="the extra 'benchmark' is not installed")
 
-from recbole_diffusion.benchmark import printers  # noqa: E402
+from recbole_diffusion.benchmark.report import tables as leaderboard  # noqa: E402
+from recbole_diffusion.benchmark.report import text as printers  # noqa: E402
 from recbole_diffusion.benchmark.report.board import read_board  # noqa: E402
-from recbole_diffusion.benchmark.report.tables import tables as leaderboard
 
 PAPERS = [
     {"label": "SASRec", "source": "Tables", "metric": "hit@10", "published": 1, "ours": None,
