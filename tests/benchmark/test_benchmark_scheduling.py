@@ -196,8 +196,8 @@ def test_a_row_that_cannot_share_the_table_is_not_run_and_its_ablations_are_not(
     refused = {"DreamRec": {"topk": [7]}}
     runner = benchmark(models="Pop,DreamRec", protocols=refused, ablate=True)
     assert [job["model"] for _, job in runner.jobs] == ["Pop"]
-    assert runner.reasons["DreamRec (no noise)"] == "DreamRec is not in the table"
-    assert runner.reasons["DreamRec"] == "its topk is [7], that of the table same"
+    assert runner.state.refused["DreamRec (no noise)"] == "DreamRec is not in the table"
+    assert runner.state.refused["DreamRec"] == "its topk is [7], that of the table same"
 
 
 def test_no_two_runs_share_a_checkpoint_or_a_file_of_values(benchmark):
@@ -298,8 +298,8 @@ def test_the_time_left_is_that_of_the_rows_own_runs_shared_by_the_jobs(benchmark
     plan = make_plan({"models": "SASRec,Pop", "dataset": "made-up", "seeds": 3, "jobs": 2})
     runner = Runner(plan, benchmark.folder)
     for number, wall in enumerate((10, 30)):
-        runner._know({"id": f"{number}", "label": "SASRec", "phase": "seed", "number": number} |
-                     {"wall_seconds": wall})  # fmt: skip
+        run = {"kind": "run", "id": f"{number}", "label": "SASRec", "phase": "seed"}
+        runner.state.add(run | {"number": number, "wall_seconds": wall})
     sasrec, pop = plan.runs()[0], plan.runs()[1]
     assert runner._left([sasrec]) == pytest.approx(10)  # mean 20, two jobs
     assert runner._left([sasrec, pop]) == pytest.approx(20)  # Pop as usual
@@ -326,3 +326,19 @@ def test_a_trial_without_the_metric_is_an_error_and_no_failed_trial(benchmark):
     file.write_text(file.read_text().replace('"best_valid_result"', '"other"'))
     with pytest.raises(KeyError, match="best_valid_result"):
         benchmark(models=benchmark.tuned, tune=2)
+
+
+def test_a_table_that_an_older_version_began_learns_what_that_did_not_measure(benchmark):
+    benchmark(models="Pop")
+    file = benchmark.folder / "journal.jsonl"
+    old = file.read_text().replace(', "valid_seen_before": 0.25', "")
+    assert old != file.read_text()
+    file.write_text(old)
+    assert "valid_seen_before" not in read_board(benchmark.folder).protocol
+    again = benchmark(models="Pop", protocols={"Pop": {"users": 7, "seen_before": 0.9}})
+    assert not again.jobs  # what is done stays done
+    protocol = read_board(benchmark.folder).protocol
+    assert protocol == PROTOCOL | {"users": 7}  # and what was measured stays as it was
+    before = file.read_text().count('"kind": "protocol"')
+    benchmark(models="Pop")
+    assert file.read_text().count('"kind": "protocol"') == before == 2

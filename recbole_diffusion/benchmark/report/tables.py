@@ -148,14 +148,15 @@ def protocol_sentences(board):
         )
         if found["rows_without_history"]:
             said.append(f"{found['rows_without_history']:,} test rows have no history.")
+        test, valid = found["seen_before"], found.get("valid_seen_before")  # once not measured
+        of_valid = "" if valid is None else f" and {valid:.1%} of the validation targets"
         said.append(
             f"Every model has mask_history={found['mask_history']}, "
             f"candidates={found['candidates']}, train_rows={found['train_rows']} and "
-            f"train_behaviors={found['train_behaviors']}; {found['seen_before']:.1%} of the test "
-            f"targets and {found['valid_seen_before']:.1%} of the validation targets stand in "
-            "their user's earlier history."
+            f"train_behaviors={found['train_behaviors']}; {test:.1%} of the test targets{of_valid} "
+            "stand in their user's earlier history."
         )
-        if abs(found["seen_before"] - found["valid_seen_before"]) > OTHER_TASK:
+        if valid is not None and abs(test - valid) > OTHER_TASK:
             said.append(
                 "So validation and test are different tasks here, and what is best on validation, "
                 "by which epochs and trials are chosen, may be far from best on test."
