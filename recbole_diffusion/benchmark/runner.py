@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 from recbole_diffusion import __version__
-from recbole_diffusion.benchmark.journal import Journal, State, place, read_journal
+from recbole_diffusion.benchmark.journal import FORMAT, Journal, State, place, read_journal
 from recbole_diffusion.benchmark.plan import run_id
 from recbole_diffusion.benchmark.protocol import SHARED, refusal
+from recbole_diffusion.benchmark.sitting import describe
 
 WAIT = 0.1  # seconds between looks at the running processes
 
@@ -63,7 +64,7 @@ class Runner:
 
     # ---------------------------------------------------------------- what is known
     def _read(self):
-        """Takes in what the journal has, and writes the plan if it is another one."""
+        """Takes in what the journal has, and writes the sitting, and the plan if it is another."""
         plan = self.plan.record() | {"version": __version__, "command": self.command}
         self.state = State(read_journal(self.journal.path))
         dataset = self.state.protocol.get("dataset", plan["dataset"])
@@ -75,6 +76,7 @@ class Runner:
         if self.retry:
             done = self.state.done.items()
             self.state.done = {name: record for name, record in done if record["status"] == "done"}
+        self._write({"kind": "sitting", "format": FORMAT} | describe())
         if self.state.plan != json.loads(json.dumps(plan)):
             self._write({"kind": "plan", "plan": plan})
 

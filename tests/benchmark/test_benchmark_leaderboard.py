@@ -494,3 +494,19 @@ def test_a_model_with_seeds_left_is_incomplete(journal, tmp_path):
 )
 def test_quantities_are_short(x, text):
     assert leaderboard._quantity(x) == text
+
+
+def test_sittings_that_are_alike_but_for_the_date_are_one_row(journal, tmp_path):
+    made = journal(tmp_path)
+    made.run("SASRec")
+    assert "Sittings" not in printers.markdown(read_board(tmp_path))  # of an older version
+    machine = {"processor": "A & B", "cores": 2, "memory_gib": None}
+    versions = {"python": "3.11.7", "recbole": "1.2.1", "torch": "2.9.0", "numpy": "2.1.0"}
+    for day, commit in (("26", "abc"), ("28", "abc"), ("29", None)):
+        date = f"2026-11-{day}T23:00:00+00:00"
+        what = {"machine": machine, "commit": commit, "versions": versions}
+        made.write(kind="sitting", format=2, date=date, **what)
+    _, rows = section(printers.markdown(read_board(tmp_path)), "Sittings")
+    software = "python 3.11.7, recbole 1.2.1, torch 2.9.0, numpy 2.1.0"
+    assert rows["2026-11-26 to 2026-11-28"][1:] == ["2", "A & B, 2 cores", "abc", software]
+    assert rows["2026-11-29"][1:] == ["1", "A & B, 2 cores", "–", software]

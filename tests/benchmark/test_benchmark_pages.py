@@ -85,6 +85,17 @@ def test_a_folder_without_a_benchmark_is_refused_and_stays_as_it_is(tmp_path, th
     assert folder.exists() == there and not list(tmp_path.glob("none/*"))
 
 
+def test_the_sittings_are_on_the_page_and_in_markdown(made):
+    machine = {"processor": "Made-up", "cores": 3, "memory_gib": 7.5}
+    sitting = {"date": "2026-11-26T11:00:00+00:00", "commit": "abc123-dirty", "machine": machine}
+    made.write(kind="sitting", format=2, versions={"torch": "9.8"}, **sitting)
+    write_pages(made.output)
+    for name in ("leaderboard.md", "report.html"):
+        page = (made.output / name).read_text()
+        for words in ("2026-11-26", "Made-up, 3 cores, 7.5 GiB", "abc123-dirty", "torch 9.8"):
+            assert words in page, (name, words)
+
+
 def published(name, folder, forget):
     """Copies a published benchmark, its protocol without some keys, as older versions wrote it."""
     (folder / name).mkdir()

@@ -6,7 +6,7 @@ import json
 import pandas as pd
 import pytest
 
-from recbole_diffusion.benchmark.journal import read_journal
+from recbole_diffusion.benchmark.journal import FORMAT, read_journal
 from recbole_diffusion.benchmark.plan import make_plan
 from recbole_diffusion.benchmark.protocol import SHARED
 from recbole_diffusion.benchmark.report.board import read_board
@@ -342,3 +342,21 @@ def test_a_table_that_an_older_version_began_learns_what_that_did_not_measure(be
     before = file.read_text().count('"kind": "protocol"')
     benchmark(models="Pop")
     assert file.read_text().count('"kind": "protocol"') == before == 2
+
+
+def test_each_start_writes_a_sitting_and_the_first_record_has_the_format(benchmark):
+    for starts in (1, 2):
+        benchmark(models="Pop")
+        records = read_journal(benchmark.folder / "journal.jsonl")
+        sittings = [record for record in records if record["kind"] == "sitting"]
+        assert len(sittings) == starts and records[0] == sittings[0]
+    assert {sitting["format"] for sitting in sittings} == {FORMAT}
+    assert read_board(benchmark.folder).sittings == sittings
+
+
+def test_a_start_on_other_data_leaves_the_journal_as_it_is(benchmark):
+    benchmark(models="Pop")
+    before = (benchmark.folder / "journal.jsonl").read_bytes()
+    with pytest.raises(ValueError, match="give another --output"):
+        benchmark(models="Pop", dataset="other")
+    assert (benchmark.folder / "journal.jsonl").read_bytes() == before

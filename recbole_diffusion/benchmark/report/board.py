@@ -98,6 +98,8 @@ class Board:
             refused.
         papers (list of dict): label, paper (or source), metric, published, ours, verdict.
         command (str): the commands that made all this.
+        sittings (list of dict): starts of the runner, of `sitting.describe`; empty where an older
+            version, which did not record them, was alone at it.
     """
 
     plan: dict
@@ -114,6 +116,7 @@ class Board:
     pending: list
     papers: list = field(default_factory=list)
     command: str = ""
+    sittings: list = field(default_factory=list)
 
     @property
     def models(self):
@@ -185,6 +188,7 @@ def read_board(output, papers=(), command=""):
         pending=[label for label in plan["models"] if label not in known],
         papers=list(papers),
         command=command,
+        sittings=state.sittings,
     )
     _compare(board, tables)
     return board

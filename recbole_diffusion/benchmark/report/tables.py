@@ -226,7 +226,7 @@ def tables(board):
         list of Table: in the order to be read.
     """
     makers = (_accuracy, _significance, _all_rows, _variance, _cost, _beyond, _never_trained)
-    makers += (_ablations, _papers, _training, _trial_table, _failures)
+    makers += (_ablations, _papers, _training, _trial_table, _failures, _sittings)
     return [table for table in (make(board) for make in makers) if table.rows]
 
 
@@ -480,3 +480,29 @@ def _failures(board):
 
 def _failed_run(fail):
     return "import failed" if fail["phase"] == "external" else f"seed {fail['seed']} failed"
+
+
+def _sittings(board):
+    alike = {}  # what was the same but for the date -> dates
+    for sitting in board.sittings:
+        versions = sitting["versions"]
+        what = (_machine(sitting["machine"]), sitting["commit"], *versions.items())
+        alike.setdefault(what, []).append(sitting["date"])
+    rows = []
+    for (machine, commit, *versions), dates in alike.items():
+        days = sorted({date[:10] for date in dates})
+        span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        software = ", ".join(f"{name} {version}" for name, version in versions if version)
+        words = [machine, commit or "–", software]
+        rows.append([_text(span), Cell(str(len(dates)), len(dates)), *map(_text, words)])
+    note = (
+        "Starts of the benchmark: when, where and by which code. Those that are alike share a row."
+    )
+    head = ["dates (UTC)", "starts", "machine", "commit", "versions"]
+    return Table("sittings", "Sittings", note, head, rows)
+
+
+def _machine(machine):
+    memory = machine["memory_gib"]
+    parts = [machine["processor"], f"{machine['cores']} cores", memory and f"{memory:g} GiB"]
+    return ", ".join(part for part in parts if part)
