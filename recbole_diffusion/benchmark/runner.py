@@ -15,6 +15,7 @@ from recbole_diffusion.benchmark.protocol import SHARED, refusal
 from recbole_diffusion.benchmark.sitting import describe
 
 WAIT = 0.1  # seconds between looks at the running processes
+OF_A_SEED = {"seed", "checkpoint_dir"}  # in which alone the seeds of a row differ
 
 
 class Runner:
@@ -330,9 +331,21 @@ class Runner:
         }
         if "error" in outcome:
             return record | {"status": "failed", "error": outcome["error"]}
+        config = outcome.pop("config", None)
         if phase != "trial":
             outcome["users_file"] = f"users/{name}.parquet"
+            if config:
+                record["config"] = self._config_id(label, config)
         return record | {"status": "done", "result": outcome}
+
+    def _config_id(self, label, config):
+        """The id of a row's configuration, which is written if the journal does not have it."""
+        config = {key: value for key, value in config.items() if key not in OF_A_SEED}
+        content = json.dumps([label, config], sort_keys=True)
+        name = hashlib.sha256(content.encode()).hexdigest()[:10]
+        if name not in self.state.configs:
+            self._write({"kind": "config", "id": name, "label": label, "config": config})
+        return name
 
     def _write(self, record):
         """Adds a record to the journal and to what is known."""

@@ -296,9 +296,16 @@ def test_the_page_says_where_the_data_come_from(journal, tmp_path):
     made = journal(tmp_path)
     made.run("SASRec")
     assert "The data:" not in leaderboard.protocol_sentences(read_board(tmp_path))
-    board = read_board(tmp_path)
-    board.rows[0].config["prepare_hint"] = "Get events.csv\nand run it."
-    assert "The data: Get events.csv and run it." in leaderboard.protocol_sentences(board)
+    hint = {"prepare_hint": "Get events.csv\nand run it."}
+    made.run("SASRec", config=hint)  # in its result, as in journals of format 1
+    said = "The data: Get events.csv and run it."
+    assert said in leaderboard.protocol_sentences(read_board(tmp_path))
+    made.run("SASRec", config=None)
+    assert said not in leaderboard.protocol_sentences(read_board(tmp_path))
+    lines = (tmp_path / "journal.jsonl").read_text().splitlines()
+    made.write(kind="config", id="of a row", label="SASRec", config=hint)
+    made.write(**json.loads(lines[-1]) | {"config": "of a row"})
+    assert said in leaderboard.protocol_sentences(read_board(tmp_path))
 
 
 def test_the_accuracy_table_has_means_marks_and_the_best_in_bold(page, board):

@@ -59,6 +59,7 @@ class MadeUp(Runner):
             metrics = dict.fromkeys(METRICS, value)
             result = {"best_valid_result": metrics, "test": metrics, "samplings": [metrics]}
             result |= {"counts": {}, "epochs": 1, "best_epoch": 1, "stopped_by": "epochs"}
+            result["config"] = job["settings"] | {"model": job["model"], "prepare_hint": "Get it."}
             if isinstance(value, str):
                 result = {"error": value}
             elif job["kind"] != "trial":
@@ -360,3 +361,49 @@ def test_a_start_on_other_data_leaves_the_journal_as_it_is(benchmark):
     with pytest.raises(ValueError, match="give another --output"):
         benchmark(models="Pop", dataset="other")
     assert (benchmark.folder / "journal.jsonl").read_bytes() == before
+
+
+def configs(folder):
+    return [r for r in read_journal(folder / "journal.jsonl") if r["kind"] == "config"]
+
+
+def test_a_configuration_is_written_once_a_row_and_the_row_has_it(benchmark):
+    models = benchmark.tuned | {"Pop": None}
+    benchmark(models=models, tune=2, seeds=3, jobs=2)
+    found = configs(benchmark.folder)
+    assert sorted(record["label"] for record in found) == ["Pop", "mine"]
+    assert len(last(benchmark.folder)) == 9  # the control: three trials and six seeds
+    assert not any("config" in run["result"] for run in last(benchmark.folder).values())
+    board = read_board(benchmark.folder)
+    for record in found:
+        config = board.row(record["label"]).config
+        assert config == record["config"] and config["prepare_hint"] == "Get it."
+        assert not {"seed", "checkpoint_dir"} & set(config)
+    assert {row.config["model"] for row in board.rows} == {"SASRec", "Pop"}
+
+
+def test_a_row_whose_settings_change_and_change_back_has_the_configuration_of_its_runs(benchmark):
+    def layers(n):
+        models = {"mine": {"model": "SASRec", "settings": {"n_layers": n}}}
+        runner = benchmark(models=models, seeds=2)
+        return len(runner.jobs), read_board(benchmark.folder).row("mine").config["n_layers"]
+
+    assert [layers(1), layers(3), layers(1)] == [(2, 1), (2, 3), (0, 1)]
+    assert len(configs(benchmark.folder)) == 2
+
+
+def test_a_journal_with_a_configuration_in_every_record_is_read_and_goes_on(benchmark):
+    benchmark(models="Pop,SASRec")
+    file = benchmark.folder / "journal.jsonl"
+    records = read_journal(file)
+    whole = {record["id"]: record["config"] for record in records if record["kind"] == "config"}
+    old = [record for record in records if record["kind"] not in ("config", "sitting")]
+    for record in old:
+        if record["kind"] == "run":
+            record["result"]["config"] = whole[record.pop("config")] | {"seed": 2020}
+    file.write_text("".join(json.dumps(record) + "\n" for record in old))
+    for row in read_board(benchmark.folder).rows:
+        assert row.config["seed"] == 2020 and row.config["model"] == row.model
+    assert len(benchmark(models="Pop,SASRec,EASE").jobs) == 1  # what is done stays done
+    assert [record["label"] for record in configs(benchmark.folder)] == ["EASE"]
+    assert all(row.config["model"] == row.model for row in read_board(benchmark.folder).rows)

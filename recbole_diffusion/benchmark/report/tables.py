@@ -495,9 +495,7 @@ def _sittings(board):
         software = ", ".join(f"{name} {version}" for name, version in versions if version)
         words = [machine, commit or "–", software]
         rows.append([_text(span), Cell(str(len(dates)), len(dates)), *map(_text, words)])
-    note = (
-        "Starts of the benchmark: when, where and by which code. Those that are alike share a row."
-    )
+    note = "Starts of the benchmark: when, where and by which code. Equal ones share a row."
     head = ["dates (UTC)", "starts", "machine", "commit", "versions"]
     return Table("sittings", "Sittings", note, head, rows)
 
