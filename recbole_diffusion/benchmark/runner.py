@@ -166,9 +166,7 @@ class Runner:
             best = self._best_trial(base)
             if best is None:
                 return None
-            # What an ablation changes stays changed.
-            own = run.entry.settings if run.entry.ablates else {}
-            settings = settings | best | {key: own[key] for key in own.keys() & best.keys()}
+            settings = settings | best | (run.entry.own or {})
         return settings | {"seed": run.seed}
 
     def _best_trial(self, label):

@@ -10,6 +10,7 @@ from recbole_diffusion.benchmark.journal import FORMAT, read_journal
 from recbole_diffusion.benchmark.plan import make_plan
 from recbole_diffusion.benchmark.protocol import SHARED
 from recbole_diffusion.benchmark.report.board import read_board
+from recbole_diffusion.benchmark.report.tables import tables
 from recbole_diffusion.benchmark.runner import Runner
 
 METRICS = ["hit@10", "ndcg@10"]
@@ -407,3 +408,54 @@ def test_a_journal_with_a_configuration_in_every_record_is_read_and_goes_on(benc
     assert len(benchmark(models="Pop,SASRec,EASE").jobs) == 1  # what is done stays done
     assert [record["label"] for record in configs(benchmark.folder)] == ["EASE"]
     assert all(row.config["model"] == row.model for row in read_board(benchmark.folder).rows)
+
+
+def test_an_ablation_of_a_file_takes_the_best_trial_of_its_base_under_its_own_settings(benchmark):
+    (benchmark.folder.parent / "space.yaml").write_text(
+        "hidden_size: {choice: [16]}\nlearning_rate: {choice: [0.5]}\nn_layers: {choice: [3]}\n"
+    )
+    # Its base sets hidden_size too, and a trial chooses another; n_layers is its own alone.
+    base = benchmark.tuned["mine"] | {"settings": {"hidden_size": 8}}
+    own = {"ablates": "mine", "settings": {"n_layers": 1}, "change": "one layer"}
+    best = {"mine": base, "shallow": own, "alike": {"ablates": "mine"}}
+    runner = benchmark(
+        lambda job: 0.9 if "learning_rate" in job["settings"] else 0.1, models=best, tune=2, seeds=2
+    )
+
+    def settings(label):
+        found = last(benchmark.folder)[label, "seed", 0]["settings"]
+        return [found[key] for key in ("hidden_size", "learning_rate", "n_layers")]
+
+    assert settings("mine") == settings("alike") == [16, 0.5, 3]
+    assert settings("shallow") == [16, 0.5, 1]
+    trials = [name for name, job in runner.jobs if job["kind"] == "trial"]
+    assert len(trials) == 2 and all(name.startswith("mine-") for name in trials)
+
+
+def test_what_an_ablation_sets_stays_where_its_base_sets_the_same_and_a_trial_another(benchmark):
+    (benchmark.folder.parent / "space.yaml").write_text("hidden_size: {choice: [16]}\n")
+    base = benchmark.tuned["mine"] | {"settings": {"hidden_size": 8}}
+    models = {"mine": base, "small": {"ablates": "mine", "settings": {"hidden_size": 8}}}
+    benchmark(lambda job: job["settings"]["hidden_size"] / 100, models=models, tune=2)
+    found = last(benchmark.folder)
+    assert found["mine", "seed", 0]["settings"]["hidden_size"] == 16
+    assert found["small", "seed", 0]["settings"]["hidden_size"] == 8
+
+
+def test_an_ablation_of_a_file_is_tested_against_its_base_in_the_table_of_ablations(benchmark):
+    values = {1: 0.2, 2: 0.5, 3: 0.4}
+    models = {
+        "mine": {"model": "SASRec", "settings": {"n_layers": 2}},
+        "shallow": {"ablates": "mine", "settings": {"n_layers": 1}, "change": "one layer"},
+        "deep": {"model": "SASRec", "settings": {"n_layers": 3}},  # the control: no ablation
+    }
+    benchmark(lambda job: values[job["settings"]["n_layers"]], models=models)
+    board = read_board(benchmark.folder)
+    assert [row.label for row in board.models] == ["mine", "deep"]
+    assert {one.first: one.second for one in board.ablations["ndcg@10"].values()} == {
+        "shallow": "mine"
+    }
+    assert board.ablations["ndcg@10"]["shallow"].difference == pytest.approx(-0.3)
+    (table,) = (table for table in tables(board) if table.name == "ablations")
+    assert [row[0].text for row in table.rows] == ["mine", "shallow"]
+    assert "mine with one layer" in table.note
