@@ -21,7 +21,7 @@ from recbole_diffusion.config.values import ConfigError, parse_value, read_yaml
 FIRST_SEED = 2020
 # What a file may hold beside the keys of properties/benchmark.yaml.
 OPTIONS = {"models", "dataset", "config_files", "external"}
-OF_A_MODEL = {"model", "config_files", "settings", "space"}
+OF_A_MODEL = {"model", "config_files", "settings", "space", "ablates", "change"}
 # Set by the benchmark for every run.
 OWN = {"seed", "checkpoint_dir", "resume", "result_file", "show_progress", "model", "dataset"}
 
@@ -32,10 +32,12 @@ class Entry(NamedTuple):
     Attributes:
         label (str): the row's name.
         model (str): the model as people type it.
-        settings (dict): of this model, over those of all.
+        settings (dict): of this model, over those of all; of an ablation, those of its base too.
         space (str): file of its search space; None is ``properties/tune/<Model>.yaml``.
         ablates (str): label of the row that it is a variant of, or None.
-        change (str): what the variant changes, or None.
+        change (str): what the variant changes, in words, or None.
+        own (dict): of an ablation, the settings that stay whatever the trials of its base choose,
+            else None.
     """
 
     label: str
@@ -44,6 +46,7 @@ class Entry(NamedTuple):
     space: str = None
     ablates: str = None
     change: str = None
+    own: dict = None
 
 
 class Run(NamedTuple):
@@ -184,7 +187,8 @@ def make_plan(options, file=None):
 
     Args:
         options (dict): keys of ``properties/benchmark.yaml``, ``models`` (a list of names, or label
-            to ``model``, ``config_files``, ``settings`` and ``space``), ``dataset``,
+            to ``model``, ``config_files``, ``settings`` and ``space``, or of an ablation to
+            ``ablates``, the label of another row, and ``change``, in words), ``dataset``,
             ``config_files`` (YAML files of settings of every run), ``external`` (name to file), and
             any other key as a setting of every run; texts are read as YAML.
         file (str or Path): YAML with the same keys.
@@ -274,30 +278,65 @@ def _seeds(seeds):
 
 
 def _entries(models):
-    """Rows of what a user wrote under ``models``."""
+    """Rows of what a user wrote under ``models``, each followed by its ablations."""
     if isinstance(models, str):
         models = [name.strip() for name in models.split(",") if name.strip()]
     if isinstance(models, list):
         models = {str(name): {} for name in models}
     if not isinstance(models, dict) or not models:
         raise ConfigError("no models given: set --models=A,B or `models:` in the file")
-    entries = []
+    bases, ablations = {}, []
     for label, parts in models.items():
-        parts = parts or {}
+        label, parts = str(label), parts or {}
         unknown = set(parts) - OF_A_MODEL if isinstance(parts, dict) else {str(parts)}
         if unknown:
             raise ConfigError(
                 f"model {label} has '{sorted(unknown)[0]}', which is none of {sorted(OF_A_MODEL)}"
             )
-        name = str(parts.get("model", label))
-        resolve(name)
         settings = _files(parts.get("config_files")) | (parts.get("settings") or {})
         own = (OWN | {"max_train_seconds"}) & set(settings)
         if own:
             raise ConfigError(f"model {label}: {sorted(own)[0]} is the same for all rows")
+        if "ablates" in parts:
+            ablations.append((label, parts, settings))
+            continue
+        if "change" in parts:
+            raise ConfigError(f"model {label} has a change, but not the row that it ablates")
+        if label in bases:  # 1 and "1"
+            raise ConfigError(f"two rows are called '{label}'")
+        name = str(parts.get("model", label))
+        resolve(name)
         space = parts.get("space")
-        entries.append(Entry(str(label), name, settings, space and str(Path(space))))
-    return entries
+        bases[label] = [Entry(label, name, settings, space and str(Path(space)))]
+    for label, parts, settings in ablations:
+        base = _base(label, parts, bases, {name for name, *_ in ablations})
+        name = str(parts.get("model", base.model))
+        resolve(name)
+        change = parts.get("change")
+        bases[base.label].append(_ablation(base, label, change and str(change), settings, name))
+    return [entry for rows in bases.values() for entry in rows]
+
+
+def _base(label, parts, bases, ablations):
+    """The row that an ablation of a file is a variant of."""
+    wanted = str(parts["ablates"])
+    if wanted in ablations:
+        raise ConfigError(f"model {label} ablates '{wanted}', which is an ablation itself")
+    if wanted not in bases:
+        near = difflib.get_close_matches(wanted, bases, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(bases) or 'none'}"
+        raise ConfigError(f"model {label} ablates '{wanted}', which is no row; {hint}")
+    if "space" in parts:
+        raise ConfigError(
+            f"model {label} has a search space, but an ablation has no trials: it takes what those "
+            f"of {wanted} choose"
+        )
+    return bases[wanted][0]
+
+
+def _ablation(base, label, change, settings, model):
+    """A variant of a row: the settings of that, and its own over them."""
+    return Entry(label, model, base.settings | settings, None, base.label, change, settings)
 
 
 def _with_ablations(entries):
@@ -305,8 +344,9 @@ def _with_ablations(entries):
     result = []
     for entry in entries:
         result.append(entry)
+        if entry.ablates:
+            continue
         for change, settings in ablations(resolve(entry.model)[1]).items():
             label = f"{entry.label} ({change})"
-            changed = entry.settings | settings
-            result.append(Entry(label, entry.model, changed, None, entry.label, change))
+            result.append(_ablation(entry, label, change, settings, entry.model))
     return result

@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 
 from recbole_diffusion import __version__
-from recbole_diffusion.benchmark.journal import Journal, read_journal
+from recbole_diffusion.benchmark.journal import FORMAT, Journal, State, place, read_journal
 from recbole_diffusion.benchmark.plan import run_id
 from recbole_diffusion.benchmark.protocol import SHARED, refusal
+from recbole_diffusion.benchmark.sitting import describe
 
 WAIT = 0.1  # seconds between looks at the running processes
+OF_A_SEED = {"seed", "checkpoint_dir"}  # in which alone the seeds of a row differ
 
 
 class Runner:
@@ -30,10 +32,7 @@ class Runner:
     def __init__(self, plan, output, command="", retry=False, say=print):
         self.plan, self.output, self.say = plan, Path(output), say
         self.command, self.retry = command, retry
-        self.done = {}  # id -> record
-        self.last = {}  # (label, phase, number) -> id of its last record
-        self.reasons = {}  # label -> why it is not run
-        self.protocol = None
+        self.state = State()
         self.running = []
 
     def run(self):
@@ -52,7 +51,7 @@ class Runner:
             runs = self.plan.runs()
             left = [run for run in runs if self._to_do(run)]
             self._outdate_all_but([run for run in runs if run not in left])
-            self.count, self.begin, self.began_with = len(left), time.monotonic(), len(self.done)
+            self.count = len(left)
             try:
                 while left or self.running:
                     self._start(left)
@@ -66,28 +65,21 @@ class Runner:
 
     # ---------------------------------------------------------------- what is known
     def _read(self):
-        """Takes in what the journal has, and writes the plan if it is another one."""
+        """Takes in what the journal has, and writes the sitting, and the plan if it is another."""
         plan = self.plan.record() | {"version": __version__, "command": self.command}
-        records = read_journal(self.journal.path)
-        plans = [record["plan"] for record in records if record["kind"] == "plan"]
-        for record in records:
-            if record["kind"] == "run":
-                self._know(record)
-            elif record["kind"] == "outdated":
-                del self.last[record["label"], record["phase"], record["number"]]
-            elif record["kind"] == "protocol":
-                self.protocol = record["protocol"]
-            elif record["kind"] == "refused":
-                self.reasons = record["reasons"]
-        if self.protocol and self.protocol["dataset"] != plan["dataset"]:
+        self.state = State(read_journal(self.journal.path))
+        dataset = self.state.protocol.get("dataset", plan["dataset"])
+        if dataset != plan["dataset"]:
             raise ValueError(
-                f"{self.output} holds a benchmark on {self.protocol['dataset']}, not on "
-                f"{plan['dataset']}: give another --output"
+                f"{self.output} holds a benchmark on {dataset}, not on {plan['dataset']}: give "
+                "another --output"
             )
         if self.retry:
-            self.done = {name: r for name, r in self.done.items() if r["status"] == "done"}
-        if not plans or plans[-1] != json.loads(json.dumps(plan)):
-            self.journal.append({"kind": "plan", "plan": plan})
+            done = self.state.done.items()
+            self.state.done = {name: record for name, record in done if record["status"] == "done"}
+        self._write({"kind": "sitting", "format": FORMAT} | describe())
+        if self.state.plan != json.loads(json.dumps(plan)):
+            self._write({"kind": "plan", "plan": plan})
 
     def _agree(self):
         """Finds out which models can share one protocol; the first that runs sets it.
@@ -112,10 +104,9 @@ class Runner:
         protocols = {label: one["protocol"] for label, one in found.items() if "protocol" in one}
         if not protocols:
             raise ValueError("no model can be run: " + next(iter(reasons.values())))
-        table = self.protocol
-        if table is None:
-            table = self.protocol = next(iter(protocols.values()))
-            self.journal.append({"kind": "protocol", "protocol": table})
+        if not self.state.protocol:
+            self._write({"kind": "protocol", "protocol": next(iter(protocols.values()))})
+        table = self.state.protocol
         shared = {label: refusal(one, table) for label, one in protocols.items()}
         reasons |= {label: reason for label, reason in shared.items() if reason}
         if len(reasons) == len(found):
@@ -128,24 +119,26 @@ class Runner:
                 reasons.setdefault(entry.label, f"{entry.ablates} is not in the table")
         for label, reason in reasons.items():
             self.say(f"{label} is not run: {reason}")
-        if reasons != self.reasons:
-            self.journal.append({"kind": "refused", "reasons": reasons})
-        self.reasons = reasons
-        same = ", ".join(f"{key} {table[key]}" for key in SHARED)
+        if reasons != self.state.refused:
+            self._write({"kind": "refused", "reasons": reasons})
+        whole = next(one for label, one in protocols.items() if label not in reasons) | table
+        if whole != table:  # set by an earlier version, which measured less
+            self._write({"kind": "protocol", "protocol": whole})
+        same = ", ".join(f"{key} {whole[key]}" for key in SHARED)
         self.say(
-            f"one protocol: {same}; seen before: {table['seen_before']:.1%} of the test targets, "
-            f"{table['valid_seen_before']:.1%} of the validation targets"
+            f"one protocol: {same}; seen before: {whole['seen_before']:.1%} of the test targets, "
+            f"{whole['valid_seen_before']:.1%} of the validation targets"
         )
 
     def _measure_external(self):
         """Measures the lists of other programs, with the loaders of the first row of the table."""
-        entry = next(entry for entry in self.plan.entries if entry.label not in self.reasons)
+        entry = next(entry for entry in self.plan.entries if entry.label not in self.state.refused)
         for label, path in self.plan.external.items():
             if not Path(path).is_file():
                 raise ValueError(f"--external: there is no file {path} for {label}")
             content = hashlib.sha256(f"{label}\n".encode() + Path(path).read_bytes())
-            name = f"external-{content.hexdigest()[:10]}-{self.protocol['held_out_hash']}"
-            record = self.done.get(name)
+            name = f"external-{content.hexdigest()[:10]}-{self.state.protocol['held_out_hash']}"
+            record = self.state.done.get(name)
             if record and record["status"] == "done":
                 self._count(record)
                 continue
@@ -155,7 +148,7 @@ class Runner:
                 "model": entry.model,
                 "dataset": self.plan.dataset,
                 "settings": self.plan.settings | entry.settings,
-                "held_out_hash": self.protocol["held_out_hash"],
+                "held_out_hash": self.state.protocol["held_out_hash"],
                 "users_file": str(self.output / "users" / f"{name}.parquet"),
             }
             begin = time.monotonic()
@@ -173,9 +166,7 @@ class Runner:
             best = self._best_trial(base)
             if best is None:
                 return None
-            # What an ablation changes stays changed.
-            own = run.entry.settings if run.entry.ablates else {}
-            settings = settings | best | {key: own[key] for key in own.keys() & best.keys()}
+            settings = settings | best | (run.entry.own or {})
         return settings | {"seed": run.seed}
 
     def _best_trial(self, label):
@@ -188,7 +179,7 @@ class Runner:
         trials = [run for run in self.plan.runs() if run.entry is entry and run.phase == "trial"]
         scored = []
         for run in trials:
-            record = self.done.get(self._id(run, self._settings(run)))
+            record = self.state.done.get(self._id(run, self._settings(run)))
             if record is None:
                 return None
             if record["status"] == "done":
@@ -202,12 +193,12 @@ class Runner:
         return run_id(run, self.plan.dataset, settings, self.plan.sampling_seeds)
 
     def _to_do(self, run):
-        if run.entry.label in self.reasons:
+        if run.entry.label in self.state.refused:
             return False
         settings = self._settings_or_failure(run)
         if settings is None:
             return True
-        record = self.done.get(self._id(run, settings))
+        record = self.state.done.get(self._id(run, settings))
         if record is None:
             return True
         self._count(record)
@@ -247,7 +238,7 @@ class Runner:
                     "resume": True,  # of a run that was killed, else it begins anew
                     "show_progress": False,
                 },
-                "held_out_hash": self.protocol["held_out_hash"],
+                "held_out_hash": self.state.protocol["held_out_hash"],
                 "sampling_seeds": self.plan.sampling_seeds,
                 "users_file": str(self.output / "users" / f"{name}.parquet"),
                 "steps": run.number == 0,
@@ -338,33 +329,39 @@ class Runner:
         }
         if "error" in outcome:
             return record | {"status": "failed", "error": outcome["error"]}
+        config = outcome.pop("config", None)
         if phase != "trial":
             outcome["users_file"] = f"users/{name}.parquet"
+            if config:
+                record["config"] = self._config_id(label, config)
         return record | {"status": "done", "result": outcome}
 
-    def _write(self, record):
-        """Adds the record of a run to the journal, where the last of its kind counts."""
-        self.journal.append(record)
-        self._know(record)
+    def _config_id(self, label, config):
+        """The id of a row's configuration, which is written if the journal does not have it."""
+        config = {key: value for key, value in config.items() if key not in OF_A_SEED}
+        content = json.dumps([label, config], sort_keys=True)
+        name = hashlib.sha256(content.encode()).hexdigest()[:10]
+        if name not in self.state.configs:
+            self._write({"kind": "config", "id": name, "label": label, "config": config})
+        return name
 
-    def _know(self, record):
-        self.done[record["id"]] = record
-        self.last[record["label"], record["phase"], record["number"]] = record["id"]
+    def _write(self, record):
+        """Adds a record to the journal and to what is known."""
+        self.journal.append(record)
+        self.state.add(record)
 
     def _count(self, record):
         """Writes a record again if it is of an earlier plan that is this one again."""
-        if self.last.get((record["label"], record["phase"], record["number"])) != record["id"]:
+        last = self.state.runs.get(place(record))
+        if last is None or last["id"] != record["id"]:
             self._write(record)
 
     def _outdate_all_but(self, runs):
         """Says that what else an earlier plan gave is no result of this one."""
         count = {(run.entry.label, run.phase, run.number) for run in runs}
         count |= {(label, "external", 0) for label in self.plan.external}
-        for what in [what for what in self.last if what not in count]:
-            self.journal.append(
-                {"kind": "outdated"} | dict(zip(("label", "phase", "number"), what))
-            )
-            del self.last[what]
+        for what in [what for what in self.state.runs if what not in count]:
+            self._write({"kind": "outdated"} | dict(zip(("label", "phase", "number"), what)))
 
     def _progress(self, record, left):
         of = self.count
@@ -382,7 +379,7 @@ class Runner:
     def _left(self, left):
         """Seconds that what is left may take: runs cost what those of their row did."""
         walls = {}
-        for record in self.done.values():
+        for record in self.state.done.values():
             walls.setdefault(record["label"], []).append(record["wall_seconds"])
         known = {label: sum(w) / len(w) for label, w in walls.items()}
         usual = self.plan.settings["max_train_seconds"] or sum(known.values()) / len(known)

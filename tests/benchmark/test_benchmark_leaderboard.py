@@ -13,9 +13,9 @@ from scipy import stats
 pytest.importorskip("statsmodels", reason="the extra 'benchmark' is not installed")
 pytest.importorskip("pyarrow", reason="the extra 'benchmark' is not installed")
 
-from recbole_diffusion.benchmark import printers  # noqa: E402
+from recbole_diffusion.benchmark.report import tables as leaderboard  # noqa: E402
+from recbole_diffusion.benchmark.report import text as printers  # noqa: E402
 from recbole_diffusion.benchmark.report.board import read_board  # noqa: E402
-from recbole_diffusion.benchmark.report.tables import tables as leaderboard
 
 PAPERS = [
     {"label": "SASRec", "source": "Tables", "metric": "hit@10", "published": 1, "ours": None,
@@ -296,9 +296,16 @@ def test_the_page_says_where_the_data_come_from(journal, tmp_path):
     made = journal(tmp_path)
     made.run("SASRec")
     assert "The data:" not in leaderboard.protocol_sentences(read_board(tmp_path))
-    board = read_board(tmp_path)
-    board.rows[0].config["prepare_hint"] = "Get events.csv\nand run it."
-    assert "The data: Get events.csv and run it." in leaderboard.protocol_sentences(board)
+    hint = {"prepare_hint": "Get events.csv\nand run it."}
+    made.run("SASRec", config=hint)  # in its result, as in journals of format 1
+    said = "The data: Get events.csv and run it."
+    assert said in leaderboard.protocol_sentences(read_board(tmp_path))
+    made.run("SASRec", config=None)
+    assert said not in leaderboard.protocol_sentences(read_board(tmp_path))
+    lines = (tmp_path / "journal.jsonl").read_text().splitlines()
+    made.write(kind="config", id="of a row", label="SASRec", config=hint)
+    made.write(**json.loads(lines[-1]) | {"config": "of a row"})
+    assert said in leaderboard.protocol_sentences(read_board(tmp_path))
 
 
 def test_the_accuracy_table_has_means_marks_and_the_best_in_bold(page, board):
@@ -494,3 +501,19 @@ def test_a_model_with_seeds_left_is_incomplete(journal, tmp_path):
 )
 def test_quantities_are_short(x, text):
     assert leaderboard._quantity(x) == text
+
+
+def test_sittings_that_are_alike_but_for_the_date_are_one_row(journal, tmp_path):
+    made = journal(tmp_path)
+    made.run("SASRec")
+    assert "Sittings" not in printers.markdown(read_board(tmp_path))  # of an older version
+    machine = {"processor": "A & B", "cores": 2, "memory_gib": None}
+    versions = {"python": "3.11.7", "recbole": "1.2.1", "torch": "2.9.0", "numpy": "2.1.0"}
+    for day, commit in (("26", "abc"), ("28", "abc"), ("29", None)):
+        date = f"2026-11-{day}T23:00:00+00:00"
+        what = {"machine": machine, "commit": commit, "versions": versions}
+        made.write(kind="sitting", format=2, date=date, **what)
+    _, rows = section(printers.markdown(read_board(tmp_path)), "Sittings")
+    software = "python 3.11.7, recbole 1.2.1, torch 2.9.0, numpy 2.1.0"
+    assert rows["2026-11-26 to 2026-11-28"][1:] == ["2", "A & B, 2 cores", "abc", software]
+    assert rows["2026-11-29"][1:] == ["1", "A & B, 2 cores", "–", software]

@@ -1,12 +1,15 @@
 """The pages of a benchmark: what is written, whenever it is asked for."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 from recbole_diffusion.benchmark.report import write as pages
 from recbole_diffusion.benchmark.report.write import write_pages
 
+RESULTS = Path(__file__).parents[2] / "results"
 FILES = ["leaderboard.md", "leaderboard.tex", "leaderboard.csv", "report.html"]
 
 
@@ -80,3 +83,41 @@ def test_a_folder_without_a_benchmark_is_refused_and_stays_as_it_is(tmp_path, th
     with pytest.raises(ValueError, match="no journal of a benchmark"):
         write_pages(folder)
     assert folder.exists() == there and not list(tmp_path.glob("none/*"))
+
+
+def test_the_sittings_are_on_the_page_and_in_markdown(made):
+    machine = {"processor": "Made-up", "cores": 3, "memory_gib": 7.5}
+    sitting = {"date": "2026-11-26T11:00:00+00:00", "commit": "abc123-dirty", "machine": machine}
+    made.write(kind="sitting", format=2, versions={"torch": "9.8"}, **sitting)
+    write_pages(made.output)
+    for name in ("leaderboard.md", "report.html"):
+        page = (made.output / name).read_text()
+        for words in ("2026-11-26", "Made-up, 3 cores, 7.5 GiB", "abc123-dirty", "torch 9.8"):
+            assert words in page, (name, words)
+
+
+def published(name, folder, forget):
+    """Copies a published benchmark, its protocol without some keys, as older versions wrote it."""
+    (folder / name).mkdir()
+    (folder / name / "users").symlink_to(RESULTS / name / "users")
+    with open(folder / name / "journal.jsonl", "w", encoding="utf-8") as file:
+        for line in (RESULTS / name / "journal.jsonl").read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            for key in forget if record["kind"] == "protocol" else ():
+                record["protocol"].pop(key, None)
+            file.write(json.dumps(record) + "\n")
+    return folder / name
+
+
+@pytest.mark.parametrize("name", ["jd", "retail", "ml-1m-diffrec"])
+def test_journals_from_before_the_validation_targets_were_counted_give_all_pages(tmp_path, name):
+    folder = published(name, tmp_path, forget=["valid_seen_before"])
+    board, files = write_pages(folder)
+    assert [file.name for file in files] == FILES and all(row.config for row in board.rows)
+    page = (folder / "leaderboard.md").read_text(encoding="utf-8")
+    assert "of the test targets stand in their user's earlier history" in page
+    shutil.rmtree(folder)
+    write_pages(published(name, tmp_path, forget=[]))  # the control
+    whole = (folder / "leaderboard.md").read_text(encoding="utf-8")
+    assert "of the validation targets stand in their user's earlier history" in whole
+    assert page.split("## ")[1:] == whole.split("## ")[1:]

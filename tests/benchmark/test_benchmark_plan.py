@@ -110,9 +110,61 @@ def test_ablations_follow_what_they_ablate_and_have_its_settings():
     }
 
 
+MINE = {"model": "DreamRec", "settings": {"hidden_size": 8, "learning_rate": 0.1}}
+
+
+def test_a_row_of_a_file_can_be_an_ablation_as_the_shipped_ones_are():
+    shipped = plan_of(models={"mine": MINE}, ablate=True, tune=2)
+    wanted = next(entry for entry in shipped.entries if entry.change == "no noise")
+    own = {"ablates": "mine", "settings": wanted.own, "change": "no noise"}
+    plan = plan_of(models={wanted.label: own, "Pop": None, "mine": MINE}, tune=2)
+    labels = [entry.label for entry in plan.entries]
+    assert labels == ["Pop", "mine", wanted.label]  # it follows what it ablates
+    assert plan.entries[-1] == wanted
+    assert {run.entry.label for run in plan.runs() if run.phase == "trial"} == {"Pop", "mine"}
+    row = plan_of(models={wanted.label: MINE, "mine": MINE}, tune=2)  # the control
+    assert {run.entry.label for run in row.runs() if run.phase == "trial"} == set(labels[1:])
+
+
+def test_an_ablation_can_have_another_model_and_files_and_need_not_say_its_change(tmp_path):
+    (tmp_path / "one.yaml").write_text("hidden_size: 4\n")
+    own = {"ablates": "mine", "model": "SASRec", "config_files": [str(tmp_path / "one.yaml")]}
+    entry = plan_of(models={"mine": MINE, "b": own}).entries[1]
+    assert (entry.model, entry.change, entry.own) == ("SASRec", None, {"hidden_size": 4})
+    assert entry.settings == {"hidden_size": 4, "learning_rate": 0.1}
+
+
+def test_rows_of_a_file_that_ablate_are_not_ablated_themselves():
+    models = {"mine": MINE, "b": {"ablates": "mine", "settings": {"hidden_size": 4}}}
+    plan = plan_of(models=models, ablate=True)
+    assert {entry.ablates for entry in plan.entries} == {None, "mine"}
+    assert len(plan.entries) == len(plan_of(models={"mine": MINE}, ablate=True).entries) + 1
+
+
+@pytest.mark.parametrize(
+    "row, says",
+    [
+        ({"ablates": "mien"}, "model b ablates 'mien', which is no row; did you mean 'mine'"),
+        ({"ablates": "Xyz"}, "ablates 'Xyz', which is no row; there are mine, Pop"),
+        ({"ablates": "b"}, "model b ablates 'b', which is an ablation itself"),
+        ({"ablates": "c"}, "model b ablates 'c', which is an ablation itself"),
+        ({"ablates": "mine", "space": "space.yaml"}, "model b has a search space, but an ablation"),
+        ({"ablates": "mine", "settings": {"seed": 3}}, "model b: seed is the same for all rows"),
+        ({"ablates": "mine", "model": "SASRek"}, "did you mean SASRec"),
+        ({"model": "Pop", "change": "no noise"}, "model b has a change, but not the row"),
+    ],
+)
+def test_an_ablation_that_has_no_meaning_is_refused_in_a_line(row, says):
+    models = {"mine": MINE, "Pop": None, "c": {"ablates": "mine"}}
+    assert len(plan_of(models=models).entries) == 3  # the control
+    with pytest.raises(ValueError, match=says):
+        plan_of(models=models | {"b": row})
+
+
 @pytest.mark.parametrize(
     "options, says",
     [
+        ({"models": {1: {"model": "Pop"}, "1": {"model": "Pop"}}}, "two rows are called '1'"),
         ({"models": ""}, "no models given"),
         ({"models": None}, "no models given"),
         ({"dataset": None}, "no dataset given"),

@@ -14,7 +14,7 @@ pytest.importorskip("plotly", reason="the extra 'benchmark' is not installed")
 
 from plotly.offline import get_plotlyjs  # noqa: E402
 
-from recbole_diffusion.benchmark import leaderboard  # noqa: E402
+from recbole_diffusion.benchmark.report import tables as leaderboard  # noqa: E402
 from recbole_diffusion.benchmark.report.board import read_board  # noqa: E402
 from recbole_diffusion.benchmark.report.page import write_report  # noqa: E402
 

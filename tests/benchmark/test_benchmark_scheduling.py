@@ -6,10 +6,11 @@ import json
 import pandas as pd
 import pytest
 
-from recbole_diffusion.benchmark.journal import read_journal
+from recbole_diffusion.benchmark.journal import FORMAT, read_journal
 from recbole_diffusion.benchmark.plan import make_plan
 from recbole_diffusion.benchmark.protocol import SHARED
 from recbole_diffusion.benchmark.report.board import read_board
+from recbole_diffusion.benchmark.report.tables import tables
 from recbole_diffusion.benchmark.runner import Runner
 
 METRICS = ["hit@10", "ndcg@10"]
@@ -59,6 +60,7 @@ class MadeUp(Runner):
             metrics = dict.fromkeys(METRICS, value)
             result = {"best_valid_result": metrics, "test": metrics, "samplings": [metrics]}
             result |= {"counts": {}, "epochs": 1, "best_epoch": 1, "stopped_by": "epochs"}
+            result["config"] = job["settings"] | {"model": job["model"], "prepare_hint": "Get it."}
             if isinstance(value, str):
                 result = {"error": value}
             elif job["kind"] != "trial":
@@ -196,8 +198,8 @@ def test_a_row_that_cannot_share_the_table_is_not_run_and_its_ablations_are_not(
     refused = {"DreamRec": {"topk": [7]}}
     runner = benchmark(models="Pop,DreamRec", protocols=refused, ablate=True)
     assert [job["model"] for _, job in runner.jobs] == ["Pop"]
-    assert runner.reasons["DreamRec (no noise)"] == "DreamRec is not in the table"
-    assert runner.reasons["DreamRec"] == "its topk is [7], that of the table same"
+    assert runner.state.refused["DreamRec (no noise)"] == "DreamRec is not in the table"
+    assert runner.state.refused["DreamRec"] == "its topk is [7], that of the table same"
 
 
 def test_no_two_runs_share_a_checkpoint_or_a_file_of_values(benchmark):
@@ -298,8 +300,8 @@ def test_the_time_left_is_that_of_the_rows_own_runs_shared_by_the_jobs(benchmark
     plan = make_plan({"models": "SASRec,Pop", "dataset": "made-up", "seeds": 3, "jobs": 2})
     runner = Runner(plan, benchmark.folder)
     for number, wall in enumerate((10, 30)):
-        runner._know({"id": f"{number}", "label": "SASRec", "phase": "seed", "number": number} |
-                     {"wall_seconds": wall})  # fmt: skip
+        run = {"kind": "run", "id": f"{number}", "label": "SASRec", "phase": "seed"}
+        runner.state.add(run | {"number": number, "wall_seconds": wall})
     sasrec, pop = plan.runs()[0], plan.runs()[1]
     assert runner._left([sasrec]) == pytest.approx(10)  # mean 20, two jobs
     assert runner._left([sasrec, pop]) == pytest.approx(20)  # Pop as usual
@@ -326,3 +328,134 @@ def test_a_trial_without_the_metric_is_an_error_and_no_failed_trial(benchmark):
     file.write_text(file.read_text().replace('"best_valid_result"', '"other"'))
     with pytest.raises(KeyError, match="best_valid_result"):
         benchmark(models=benchmark.tuned, tune=2)
+
+
+def test_a_table_that_an_older_version_began_learns_what_that_did_not_measure(benchmark):
+    benchmark(models="Pop")
+    file = benchmark.folder / "journal.jsonl"
+    old = file.read_text().replace(', "valid_seen_before": 0.25', "")
+    assert old != file.read_text()
+    file.write_text(old)
+    assert "valid_seen_before" not in read_board(benchmark.folder).protocol
+    again = benchmark(models="Pop", protocols={"Pop": {"users": 7, "seen_before": 0.9}})
+    assert not again.jobs  # what is done stays done
+    protocol = read_board(benchmark.folder).protocol
+    assert protocol == PROTOCOL | {"users": 7}  # and what was measured stays as it was
+    before = file.read_text().count('"kind": "protocol"')
+    benchmark(models="Pop")
+    assert file.read_text().count('"kind": "protocol"') == before == 2
+
+
+def test_each_start_writes_a_sitting_and_the_first_record_has_the_format(benchmark):
+    for starts in (1, 2):
+        benchmark(models="Pop")
+        records = read_journal(benchmark.folder / "journal.jsonl")
+        sittings = [record for record in records if record["kind"] == "sitting"]
+        assert len(sittings) == starts and records[0] == sittings[0]
+    assert {sitting["format"] for sitting in sittings} == {FORMAT}
+    assert read_board(benchmark.folder).sittings == sittings
+
+
+def test_a_start_on_other_data_leaves_the_journal_as_it_is(benchmark):
+    benchmark(models="Pop")
+    before = (benchmark.folder / "journal.jsonl").read_bytes()
+    with pytest.raises(ValueError, match="give another --output"):
+        benchmark(models="Pop", dataset="other")
+    assert (benchmark.folder / "journal.jsonl").read_bytes() == before
+
+
+def configs(folder):
+    return [r for r in read_journal(folder / "journal.jsonl") if r["kind"] == "config"]
+
+
+def test_a_configuration_is_written_once_a_row_and_the_row_has_it(benchmark):
+    models = benchmark.tuned | {"Pop": None}
+    benchmark(models=models, tune=2, seeds=3, jobs=2)
+    found = configs(benchmark.folder)
+    assert sorted(record["label"] for record in found) == ["Pop", "mine"]
+    assert len(last(benchmark.folder)) == 9  # the control: three trials and six seeds
+    assert not any("config" in run["result"] for run in last(benchmark.folder).values())
+    board = read_board(benchmark.folder)
+    for record in found:
+        config = board.row(record["label"]).config
+        assert config == record["config"] and config["prepare_hint"] == "Get it."
+        assert not {"seed", "checkpoint_dir"} & set(config)
+    assert {row.config["model"] for row in board.rows} == {"SASRec", "Pop"}
+
+
+def test_a_row_whose_settings_change_and_change_back_has_the_configuration_of_its_runs(benchmark):
+    def layers(n):
+        models = {"mine": {"model": "SASRec", "settings": {"n_layers": n}}}
+        runner = benchmark(models=models, seeds=2)
+        return len(runner.jobs), read_board(benchmark.folder).row("mine").config["n_layers"]
+
+    assert [layers(1), layers(3), layers(1)] == [(2, 1), (2, 3), (0, 1)]
+    assert len(configs(benchmark.folder)) == 2
+
+
+def test_a_journal_with_a_configuration_in_every_record_is_read_and_goes_on(benchmark):
+    benchmark(models="Pop,SASRec")
+    file = benchmark.folder / "journal.jsonl"
+    records = read_journal(file)
+    whole = {record["id"]: record["config"] for record in records if record["kind"] == "config"}
+    old = [record for record in records if record["kind"] not in ("config", "sitting")]
+    for record in old:
+        if record["kind"] == "run":
+            record["result"]["config"] = whole[record.pop("config")] | {"seed": 2020}
+    file.write_text("".join(json.dumps(record) + "\n" for record in old))
+    for row in read_board(benchmark.folder).rows:
+        assert row.config["seed"] == 2020 and row.config["model"] == row.model
+    assert len(benchmark(models="Pop,SASRec,EASE").jobs) == 1  # what is done stays done
+    assert [record["label"] for record in configs(benchmark.folder)] == ["EASE"]
+    assert all(row.config["model"] == row.model for row in read_board(benchmark.folder).rows)
+
+
+def test_an_ablation_of_a_file_takes_the_best_trial_of_its_base_under_its_own_settings(benchmark):
+    (benchmark.folder.parent / "space.yaml").write_text(
+        "hidden_size: {choice: [16]}\nlearning_rate: {choice: [0.5]}\nn_layers: {choice: [3]}\n"
+    )
+    # Its base sets hidden_size too, and a trial chooses another; n_layers is its own alone.
+    base = benchmark.tuned["mine"] | {"settings": {"hidden_size": 8}}
+    own = {"ablates": "mine", "settings": {"n_layers": 1}, "change": "one layer"}
+    best = {"mine": base, "shallow": own, "alike": {"ablates": "mine"}}
+    runner = benchmark(
+        lambda job: 0.9 if "learning_rate" in job["settings"] else 0.1, models=best, tune=2, seeds=2
+    )
+
+    def settings(label):
+        found = last(benchmark.folder)[label, "seed", 0]["settings"]
+        return [found[key] for key in ("hidden_size", "learning_rate", "n_layers")]
+
+    assert settings("mine") == settings("alike") == [16, 0.5, 3]
+    assert settings("shallow") == [16, 0.5, 1]
+    trials = [name for name, job in runner.jobs if job["kind"] == "trial"]
+    assert len(trials) == 2 and all(name.startswith("mine-") for name in trials)
+
+
+def test_what_an_ablation_sets_stays_where_its_base_sets_the_same_and_a_trial_another(benchmark):
+    (benchmark.folder.parent / "space.yaml").write_text("hidden_size: {choice: [16]}\n")
+    base = benchmark.tuned["mine"] | {"settings": {"hidden_size": 8}}
+    models = {"mine": base, "small": {"ablates": "mine", "settings": {"hidden_size": 8}}}
+    benchmark(lambda job: job["settings"]["hidden_size"] / 100, models=models, tune=2)
+    found = last(benchmark.folder)
+    assert found["mine", "seed", 0]["settings"]["hidden_size"] == 16
+    assert found["small", "seed", 0]["settings"]["hidden_size"] == 8
+
+
+def test_an_ablation_of_a_file_is_tested_against_its_base_in_the_table_of_ablations(benchmark):
+    values = {1: 0.2, 2: 0.5, 3: 0.4}
+    models = {
+        "mine": {"model": "SASRec", "settings": {"n_layers": 2}},
+        "shallow": {"ablates": "mine", "settings": {"n_layers": 1}, "change": "one layer"},
+        "deep": {"model": "SASRec", "settings": {"n_layers": 3}},  # the control: no ablation
+    }
+    benchmark(lambda job: values[job["settings"]["n_layers"]], models=models)
+    board = read_board(benchmark.folder)
+    assert [row.label for row in board.models] == ["mine", "deep"]
+    assert {one.first: one.second for one in board.ablations["ndcg@10"].values()} == {
+        "shallow": "mine"
+    }
+    assert board.ablations["ndcg@10"]["shallow"].difference == pytest.approx(-0.3)
+    (table,) = (table for table in tables(board) if table.name == "ablations")
+    assert [row[0].text for row in table.rows] == ["mine", "shallow"]
+    assert "mine with one layer" in table.note

@@ -10,7 +10,7 @@ from scipy import stats
 
 pytest.importorskip("statsmodels", reason="the extra 'benchmark' is not installed")
 
-from recbole_diffusion.benchmark import statistics  # noqa: E402
+from recbole_diffusion.benchmark.report import statistics  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

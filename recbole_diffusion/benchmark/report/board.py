@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recbole_diffusion.benchmark.journal import read_journal
+from recbole_diffusion.benchmark.journal import State, read_journal
 from recbole_diffusion.benchmark.report import statistics
 
 COSTS = {  # key of a result -> head of a column
@@ -44,7 +44,8 @@ class Row:
         never_trained (dict): the audit, means over seeds; None where there are no such items.
         all_rows (dict): metric to mean, divided by all test rows; None where all were ranked.
         epochs, ended (str): best and last epoch of each seed, and what ended the training.
-        settings, config (dict): over the entry of the plan, and all of them; of the first seed.
+        settings (dict): of the first seed, over the entry of the plan.
+        config (dict): all settings of the row; {} where they are not recorded.
         recbole (list of str): the versions of RecBole it ran on; empty where none is recorded.
         curves (list): (seed, points) where a point is [epoch, seconds, validation score].
         steps (dict): validation metrics against reverse steps, means over the seeds that were
@@ -97,6 +98,8 @@ class Board:
             refused.
         papers (list of dict): label, paper (or source), metric, published, ours, verdict.
         command (str): the commands that made all this.
+        sittings (list of dict): starts of the runner, of `sitting.describe`; empty where an older
+            version, which did not record them, was alone at it.
     """
 
     plan: dict
@@ -113,6 +116,7 @@ class Board:
     pending: list
     papers: list = field(default_factory=list)
     command: str = ""
+    sittings: list = field(default_factory=list)
 
     @property
     def models(self):
@@ -136,14 +140,18 @@ def read_board(output, papers=(), command=""):
         Board: also of a benchmark that is not finished.
 
     Raises:
-        ValueError: there is no journal or no plan in it, a line is broken, or files of values per
-            user hold different rows.
+        ValueError: there is no journal or no plan in it, a line is broken, its format is newer than
+            this code, or files of values per user hold different rows.
     """
     output = Path(output)
-    plan, protocol, refused, runs = _sorted_out(output / "journal.jsonl")
+    path = output / "journal.jsonl"
+    state = State(read_journal(path))
+    plan, refused = state.plan, state.refused
+    if plan is None:
+        raise ValueError(f"{path} is no journal of a benchmark")
     metric = plan["metric"]
     done, failed, trials = {}, [], []
-    for run in runs:
+    for run in state.runs.values():
         label = run["label"]
         rows_of_plan = plan.get("external", {}) if run["phase"] == "external" else plan["models"]
         if label not in rows_of_plan or label in refused:
@@ -161,13 +169,13 @@ def read_board(output, papers=(), command=""):
         of_label.sort(key=lambda run: (run.get("seed") or 0, run.get("number") or 0))
         table, missing = _values_per_user(output, label, of_label)
         tables[label] = table
-        rows.append(_row(plan, label, of_label, table, missing))
+        rows.append(_row(state, label, of_label, table, missing))
     # Rounded, since the mean of equal values depends on their order by a last digit.
     rows.sort(key=lambda row: -round(row.test[metric].mean, 9) if metric in row.test else np.inf)
     known = {*done, *refused, *(fail["label"] for fail in failed if fail["phase"] != "trial")}
     board = Board(
         plan=plan,
-        protocol=protocol,
+        protocol=state.protocol,
         metric=metric,
         rows=rows,
         best={},
@@ -180,29 +188,10 @@ def read_board(output, papers=(), command=""):
         pending=[label for label in plan["models"] if label not in known],
         papers=list(papers),
         command=command,
+        sittings=state.sittings,
     )
     _compare(board, tables)
     return board
-
-
-def _sorted_out(path):
-    """The journal's last plan, protocol and refusals, and the runs that count."""
-    plan, protocol, refused, runs = None, {}, {}, {}
-    for record in read_journal(path):
-        kind = record["kind"]
-        if kind == "plan":
-            plan = record["plan"]
-        elif kind == "protocol":
-            protocol = record["protocol"]
-        elif kind == "refused":
-            refused = record["reasons"]
-        elif kind == "outdated":
-            del runs[record["label"], record["phase"], record["number"]]
-        else:  # a repeated run and one of a changed plan take the place of the earlier
-            runs[record["label"], record["phase"], record["number"]] = record
-    if plan is None:
-        raise ValueError(f"{path} is no journal of a benchmark")
-    return plan, protocol, refused, runs.values()
 
 
 def _values_per_user(output, label, runs):
@@ -219,7 +208,8 @@ def _values_per_user(output, label, runs):
     return table, ""
 
 
-def _row(plan, label, runs, table, no_users):
+def _row(state, label, runs, table, no_users):
+    plan = state.plan
     results = [run["result"] for run in runs]
     entry = plan["models"].get(label, {})
     external = runs[0]["phase"] == "external"
@@ -253,7 +243,7 @@ def _row(plan, label, runs, table, no_users):
         epochs=", ".join(f"{one['best_epoch']} / {one['epochs']}" for one in trained),
         ended=_ended(ended),
         settings=_settings(runs[0], entry),
-        config=results[0].get("config") or {},
+        config=state.config(runs[0]),
         recbole=sorted({result["recbole"] for result in results if result.get("recbole")}),
         curves=[(run.get("seed"), run["result"].get("curve") or []) for run in runs],
         steps=_steps([result.get("steps") for result in results]),

@@ -148,14 +148,15 @@ def protocol_sentences(board):
         )
         if found["rows_without_history"]:
             said.append(f"{found['rows_without_history']:,} test rows have no history.")
+        test, valid = found["seen_before"], found.get("valid_seen_before")  # once not measured
+        of_valid = "" if valid is None else f" and {valid:.1%} of the validation targets"
         said.append(
             f"Every model has mask_history={found['mask_history']}, "
             f"candidates={found['candidates']}, train_rows={found['train_rows']} and "
-            f"train_behaviors={found['train_behaviors']}; {found['seen_before']:.1%} of the test "
-            f"targets and {found['valid_seen_before']:.1%} of the validation targets stand in "
-            "their user's earlier history."
+            f"train_behaviors={found['train_behaviors']}; {test:.1%} of the test targets{of_valid} "
+            "stand in their user's earlier history."
         )
-        if abs(found["seen_before"] - found["valid_seen_before"]) > OTHER_TASK:
+        if valid is not None and abs(test - valid) > OTHER_TASK:
             said.append(
                 "So validation and test are different tasks here, and what is best on validation, "
                 "by which epochs and trials are chosen, may be far from best on test."
@@ -225,7 +226,7 @@ def tables(board):
         list of Table: in the order to be read.
     """
     makers = (_accuracy, _significance, _all_rows, _variance, _cost, _beyond, _never_trained)
-    makers += (_ablations, _papers, _training, _trial_table, _failures)
+    makers += (_ablations, _papers, _training, _trial_table, _failures, _sittings)
     return [table for table in (make(board) for make in makers) if table.rows]
 
 
@@ -479,3 +480,27 @@ def _failures(board):
 
 def _failed_run(fail):
     return "import failed" if fail["phase"] == "external" else f"seed {fail['seed']} failed"
+
+
+def _sittings(board):
+    alike = {}  # what was the same but for the date -> dates
+    for sitting in board.sittings:
+        versions = sitting["versions"]
+        what = (_machine(sitting["machine"]), sitting["commit"], *versions.items())
+        alike.setdefault(what, []).append(sitting["date"])
+    rows = []
+    for (machine, commit, *versions), dates in alike.items():
+        days = sorted({date[:10] for date in dates})
+        span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        software = ", ".join(f"{name} {version}" for name, version in versions if version)
+        words = [machine, commit or "–", software]
+        rows.append([_text(span), Cell(str(len(dates)), len(dates)), *map(_text, words)])
+    note = "Starts of the benchmark: when, where and by which code. Equal ones share a row."
+    head = ["dates (UTC)", "starts", "machine", "commit", "versions"]
+    return Table("sittings", "Sittings", note, head, rows)
+
+
+def _machine(machine):
+    memory = machine["memory_gib"]
+    parts = [machine["processor"], f"{machine['cores']} cores", memory and f"{memory:g} GiB"]
+    return ", ".join(part for part in parts if part)
