@@ -110,7 +110,7 @@ def test_installed_elsewhere_it_runs_from_any_folder(wheel, tmp_path, shop, smal
         archive.extractall(site)  # what pip does with a wheel of pure Python
     code = (
         f"import sys\nsys.path.insert(0, {str(site)!r})\n"
-        "from recbole_diffusion import paths\nfrom recbole_diffusion.cli.main import main\n"
+        "from recbole_diffusion.config import paths\nfrom recbole_diffusion.cli.main import main\n"
         "print(paths.properties_dir())\n"
         f"sys.exit(main({['run', '--model=ICDDT', '--dataset=shop', '--result_file=r.json']!r}"
         f" + {[f'--{key}={value}' for key, value in small('ICDDT').items()]!r}))"

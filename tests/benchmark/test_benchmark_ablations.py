@@ -7,7 +7,7 @@ from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.names import MODELS
 from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.values import read_yaml
-from recbole_diffusion.quick_start.quick_start import read_data
+from recbole_diffusion.quick_start.quick_start import make_network, read_data
 from recbole_diffusion.trainer.randomness import own_randomness
 
 ABLATIONS = read_yaml(properties_dir() / "ablations.yaml")
@@ -39,7 +39,7 @@ def built(shop, small, read):
             read[model] = train._dataset, next(iter(train)), next(iter(test))[0]
         dataset, *rows = read[model]
         torch.manual_seed(5)
-        return config.model_class(config, dataset), *rows
+        return make_network(config, dataset, None), *rows
 
     return build
 

@@ -10,9 +10,10 @@ import torch
 from recbole.sampler import RepeatableSampler
 from recbole.utils import ModelType
 
-from recbole_diffusion.cli.main import main as cli
+from recbole_diffusion.cli.run import table
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.values import ConfigError
+from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 
@@ -410,7 +411,7 @@ def test_negative_items_are_drawn_for_models_that_train_with_them(write_log, bui
 )
 def test_what_contradicts_whole_sequences_is_refused_in_one_sentence(model, settings, words):
     with pytest.raises(ConfigError, match=words) as refusal:
-        Config(model, "tiny", config_dict=WHOLE | settings)
+        get_dataset(Config(model, "tiny", config_dict=WHOLE | settings))
     assert ". " not in str(refusal.value)
     Config("SASRec", "tiny", config_dict=WHOLE)  # the control
     Config("SASRec", "tiny", config_dict=FILES | {"eval_args": LAST})  # the files decide
@@ -562,19 +563,19 @@ def test_where_sequences_are_random_nothing_is_learnt(run, write_log):
 def test_the_result_over_all_rows_is_printed_and_written(run):
     result = run("MarkovChain", result_file="result.json")
     assert json.loads(Path("result.json").read_text()) == result
-    lines = cli.table(result).splitlines()
+    lines = table(result).splitlines()
     place = lines.index("divided by all test rows, also those without a history:")
     assert lines[place + 1].split() == ["@1", "@5"]
     assert lines[place + 2].split() == [
         "hit", *(f"{result['test_result_all_rows'][f'hit@{k}']:.4f}" for k in (1, 5))
     ]  # fmt: skip
-    assert "divided by all users" not in cli.table(result)
+    assert "divided by all users" not in table(result)
 
 
 def test_a_split_that_counts_no_rows_without_history_has_no_second_result(run):
     result = run("MarkovChain", SPLIT=None, eval_args=LAST)
     assert result["test_result_all_rows"] is None
-    assert "divided" not in cli.table(result)
+    assert "divided" not in table(result)
 
 
 def test_ready_made_rows_of_other_splits_count_what_has_no_history_too(tmp_path, write_parts, run):

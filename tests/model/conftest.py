@@ -6,6 +6,7 @@ from recbole.data.interaction import Interaction
 from training_rows import Rows
 
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.quick_start.quick_start import make_network
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ def rows_model(checkerboard):
         quiet = {"use_gpu": False, "data_path": "nowhere"}
         config = Config(name, "tiny", config_dict=quiet | settings)
         torch.manual_seed(seed)
-        return config.model_class(config, data or checkerboard[0])
+        return make_network(config, data or checkerboard[0], None)
 
     return build
 

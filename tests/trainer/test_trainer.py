@@ -286,7 +286,7 @@ def test_a_process_killed_with_sigkill_and_resumed_ends_as_if_it_had_not_been(mo
     Path("killed.py").write_text(
         "import os, signal\n"
         "from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion\n"
-        "from recbole_diffusion import registry\n"
+        "from recbole_diffusion.config.names import get_model\n"
         f"model_class = get_model({model!r})\n"
         "calculate_loss, batches = model_class.calculate_loss, []\n"
         "def kill(self, batch):\n"
