@@ -1,9 +1,9 @@
 """Where does a reverse walk arrive, if every step of it is affine?
 
 With a denoiser ``x0_hat = W_x x_t + W_h h + o_t`` a step is ``M_t x_t + c1_t (W_h h + o_t)`` plus
-noise, ``M_t = c1_t W_x + c2_t I``, where c1 is the process's ``posterior_x0`` and c2 its
-``posterior_xt``. So is the whole walk: ``x_0 = A x_T + B h + c + N(0, S)``. It is exact in
-distribution, and replaces T calls of the denoiser by one product a row.
+noise, ``M_t = c1_t W_x + c2_t I``, where c1 and c2 are the process's ``coefficients``. So is the
+whole walk: ``x_0 = A x_T + B h + c + N(0, S)``. It is exact in distribution, and replaces T calls
+of the denoiser by one product a row.
 
 Letters: B batch size, D size of x, H size of the guidance h, E size of a step embedding, T number
 of levels above the data.
@@ -120,12 +120,9 @@ def jacobians(diffusion, w_x, steps):
     w_x = w_x.detach().double()
     jacobian = torch.eye(len(w_x), dtype=w_x.dtype, device=w_x.device)
     yield jacobian
-    c1, c2 = (table.tolist() for table in (diffusion.posterior_x0, diffusion.posterior_xt))
     for t in range(1, steps + 1):
-        # The tables as the walk reads them, rounded to float32. Seen on four schedules, T up to
-        # 2000: with unrounded ones x_0 moves by at most 3e-7 of its size, which is what the
-        # arithmetic of the plain float32 walk costs as well, and the two would no longer be equal.
-        jacobian = torch.addmm(jacobian, jacobian, w_x, beta=c2[t], alpha=c1[t])
+        c1, c2, _ = diffusion.coefficients(t, t - 1)
+        jacobian = torch.addmm(jacobian, jacobian, w_x, beta=c2, alpha=c1)
         yield jacobian
 
 
@@ -146,14 +143,14 @@ def _check(diffusion, denoiser, steps):
 
 @torch.no_grad()
 def compose(diffusion, denoiser, steps):
-    """``reverse.ancestral`` from x_T ~ N(0, I) in closed form, made once for a set of weights.
+    """The ``ancestral`` walk from x_T ~ N(0, I) in closed form, made once for a set of weights.
 
     ``x_0 = A x_T + B h + c + sum_t sqrt(v_t) J_{t-1} eps_t``: what step t adds, be it guidance,
     offset or noise, enters at level t - 1. Composed from the data upwards, which takes two products
     a level where the way down takes four, and has every ``J`` on the way.
 
     Args:
-        diffusion (GaussianDiffusion): the process; its ``reverse_variance`` is v.
+        diffusion (GaussianDiffusion): the process; the variance of its ``coefficients`` is v.
         denoiser (AffineDenoiser): the guided prediction.
         steps (int): number of levels to walk, at most T.
 
@@ -167,10 +164,9 @@ def compose(diffusion, denoiser, steps):
     _check(diffusion, denoiser, steps)
     w_x, w_h, offset = (part.double() for part in denoiser)
     # x_T itself is the noise, of variance 1, of a step down from level steps + 1
-    walked = slice(1, steps + 1)
-    c1 = F.pad(diffusion.posterior_x0[walked].double(), (0, 1))  # [steps + 1]
-    variance = F.pad(diffusion.reverse_variance[walked].double(), (0, 1), value=1.0)
-    offset = F.pad(offset[walked], (0, 0, 0, 1))  # [steps + 1, D]
+    walked = [diffusion.coefficients(t, t - 1) for t in range(1, steps + 1)]
+    c1, _, variance = w_x.new_tensor([*walked, (0.0, 1.0, 1.0)]).T  # [steps + 1] each
+    offset = F.pad(offset[1 : steps + 1], (0, 0, 0, 1))  # [steps + 1, D]
 
     total, covariance = torch.zeros_like(w_x), torch.zeros_like(w_x)
     constant = torch.zeros_like(offset[0])

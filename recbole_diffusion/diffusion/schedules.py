@@ -31,6 +31,9 @@ import numpy as np
 
 SCHEDULES = {}
 
+# those that ICDDT names and that take nothing besides T
+PLAIN_SCHEDULES = ("trunc_lin", "linear", "pw_lin", "cosine", "sqrt", "trunc_cos")
+
 
 def check_betas(betas, name="betas"):
     """Refuse variances that no forward process can have.

@@ -8,13 +8,11 @@ Letters: B batch size, D size of a point, T number of levels above the data.
 
 import math
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recbole_diffusion.diffusion.gaussian import GaussianDiffusion, at_level
-from recbole_diffusion.diffusion.reverse import check_levels
+from recbole_diffusion.diffusion.gaussian import at_level
 
 
 def normalise(x):
@@ -81,37 +79,37 @@ class SphericalDiffusion(nn.Module):
     Open in the paper, and chosen here: eps is made tangent by ``tangent``; ``walk_scale``, because
     the printed step is about ``sqrt((D - 1) (1 - alpha_bar_t))`` long, 8 radians at D = 64, and
     winds round the sphere; the noise of a reverse step and the walk without noise (see
-    ``posterior_step`` and ``great_circle_step``); sub-sequences of levels (``coefficients``).
+    ``reverse_step`` and ``great_circle_step``); sub-sequences of levels (see
+    ``GaussianDiffusion.posterior``).
 
     Attributes:
         steps (int): T.
         walk_scale (float): factor of the length of every random step.
-        noise (torch.Tensor): sqrt(1 - alpha_bar), 0 in row 0, shape: [T + 1].
     """
 
-    def __init__(self, betas, walk_scale, size):
-        """Build the tables in float64; the one that meets a batch is kept in float32.
+    def __init__(self, gaussian, walk_scale, size):
+        """Bring a Gaussian process to the sphere.
 
         Args:
-            betas (numpy.ndarray): beta_1 .. beta_T, shape: [T].
+            gaussian (GaussianDiffusion): whose signal and noise are meant, alpha_bar being the
+                signal's square.
             walk_scale (float | str): 1.0 is the printed formula; ``auto`` is pi / 2 / sqrt(D - 1),
                 then x_T, if alpha_bar_T is near 0, stands on average at a right angle to x_0, as
                 does a point drawn at random, where the reverse walk starts.
             size (int): D.
 
         Raises:
-            ValueError: if a beta lies outside (0, 1], there is no tangent direction, the scale is
-                no positive number, or ``auto`` cannot reach the right angle because alpha_bar_T
-                is above .01.
+            ValueError: if nothing is corrupted, there is no tangent direction, the scale is no
+                positive number, or ``auto`` cannot reach the right angle because alpha_bar_T is
+                above .01.
         """
         super().__init__()
-        gaussian = GaussianDiffusion(betas)
         if not gaussian.noise.any():
             raise ValueError("betas that are all 0 corrupt nothing: there is no way to walk back")
         if size < 2:
             raise ValueError(f"points of size {size} lie on no sphere; the size must be at least 2")
         if walk_scale == "auto":
-            left = float(gaussian.alpha_bar[-1])
+            left = float(gaussian.signal[-1]) ** 2
             if left > 0.01:
                 raise ValueError(
                     f"alpha_bar is {left:.3g} at level {gaussian.steps}, the last: walk_scale auto "
@@ -123,8 +121,7 @@ class SphericalDiffusion(nn.Module):
             raise ValueError(f"walk_scale is {walk_scale!r}; it must be a number above 0 or auto")
         self.steps = gaussian.steps
         self.walk_scale = float(walk_scale)
-        self._beta = np.concatenate([[0.0], np.asarray(betas, dtype=np.float64)])  # [T + 1]
-        self.register_buffer("noise", gaussian.noise, persistent=False)
+        self.gaussian, self.size = gaussian, size
 
     def q_sample(self, x0, t, eps):
         """Corrupt clean data to level t; level 0 gives x0 back.
@@ -137,32 +134,21 @@ class SphericalDiffusion(nn.Module):
         Returns:
             torch.Tensor: x_t on the unit sphere, shape: [B, D].
         """
-        return exp_map(x0, self.walk_scale * at_level(self.noise, t, x0) * tangent(x0, eps))
+        noise = at_level(self.gaussian.noise, t, x0)
+        return exp_map(x0, self.walk_scale * noise * tangent(x0, eps))
 
-    def coefficients(self, level, lower):
-        """The Gaussian ``q(x_s | x_t, x_0)`` from a level t to any lower level s.
-
-        Made from the betas in float64, because a difference of nearly equal alpha_bar is needed.
+    def start(self, eps):
+        """Where a reverse walk starts: a point drawn at random.
 
         Args:
-            level (int): t, in 1..T.
-            lower (int): s, in 0..t.
+            eps (torch.Tensor): standard normal noise, shape: [B, D].
 
         Returns:
-            tuple[float, float, float]: factors of x_0 and x_t in the mean, and the variance; 1, 0
-            and 0 for the step to the data.
+            torch.Tensor: shape: [B, D].
         """
-        kept = 1 - self._beta
-        alpha_bar = float(kept[: lower + 1].prod())  # of s
-        a = float(kept[lower + 1 : level + 1].prod())  # alpha_bar_t / alpha_bar_s
-        corrupted = 1 - a * alpha_bar
-        return (
-            math.sqrt(alpha_bar) * (1 - a) / corrupted,
-            math.sqrt(a) * (1 - alpha_bar) / corrupted,
-            (1 - a) * (1 - alpha_bar) / corrupted,
-        )
+        return normalise(eps)
 
-    def posterior_step(self, x0, x_t, level, lower, eps):
+    def reverse_step(self, x0, x_t, level, lower, eps):
         """Step to a lower level by the Gaussian posterior, brought back to the sphere.
 
         The noise carries ``walk_scale`` as that of ``q_sample`` does. The paper's algorithm prints
@@ -178,7 +164,7 @@ class SphericalDiffusion(nn.Module):
         Returns:
             torch.Tensor: x_s on the unit sphere, shape: [B, D].
         """
-        from_x0, from_xt, variance = self.coefficients(level, lower)
+        from_x0, from_xt, variance = self.gaussian.coefficients(level, lower)
         noise = self.walk_scale * math.sqrt(variance) * eps
         return normalise(from_x0 * x0 + from_xt * x_t + noise)
 
@@ -186,49 +172,32 @@ class SphericalDiffusion(nn.Module):
         """Step to a lower level without noise, along the great circle to the estimate.
 
         The angle shrinks as ``q_sample``'s step does, by sqrt((1 - alpha_bar_s) / (1 -
-        alpha_bar_t)); by the mean of ``posterior_step`` it would be far smaller than was trained.
+        alpha_bar_t)); by the mean of ``reverse_step`` it would be far smaller than was trained.
 
-        Args and returned value as in ``posterior_step``.
+        Args and returned value as in ``reverse_step``.
         """
-        ratio = self.noise[lower] / self.noise[level]
-        return exp_map(x0, ratio * log_map(x0, x_t))
+        noise = self.gaussian.noise
+        return exp_map(x0, noise[lower] / noise[level] * log_map(x0, x_t))
 
 
-def _walk(predict_x0, x, levels, step):
-    """Walk down the levels by ``step(x0, x_t, level, lower)``."""
-    check_levels(levels)
-    for level, lower in zip(levels, levels[1:]):
-        t = torch.full((len(x),), level, device=x.device)
-        x = step(predict_x0(x, t), x, level, lower)
-    return x
-
-
-@torch.no_grad()
-def posterior_walk(diffusion, predict_x0, x, levels):
-    """Walk a sub-sequence of levels, drawing the noise of every step.
+def great_circle(diffusion):
+    """The step of ``reverse.walk`` that follows great circles and draws nothing.
 
     Args:
         diffusion (SphericalDiffusion): the process.
-        predict_x0 (Callable): gives an estimate of x_0 on the unit sphere, shape: [B, D], from x_t,
-            shape: [B, D], and levels, shape: [B].
-        x (torch.Tensor): where to start, at level ``levels[0]``: for T a point drawn at random,
-            ``normalise`` of normal noise, shape: [B, D].
-        levels (list[int]): levels to visit, falling, the last one 0; see ``reverse.evenly_spaced``.
 
     Returns:
-        torch.Tensor: x_0 on the unit sphere, shape: [B, D].
+        Callable: ``diffusion.great_circle_step``.
 
     Raises:
-        ValueError: if the levels do not fall to 0.
+        ValueError: if the process's steps wind round the sphere: the shortest way back is another.
     """
-
-    def step(x0, x_t, level, lower):
-        return diffusion.posterior_step(x0, x_t, level, lower, torch.randn_like(x_t))
-
-    return _walk(predict_x0, x, levels, step)
-
-
-@torch.no_grad()
-def great_circle_walk(diffusion, predict_x0, x, levels):
-    """Walk a sub-sequence of levels without noise; all else as in ``posterior_walk``."""
-    return _walk(predict_x0, x, levels, diffusion.great_circle_step)
+    noise = diffusion.gaussian.noise[-1].item()
+    longest = diffusion.walk_scale * math.sqrt(diffusion.size - 1) * noise
+    if longest > math.pi:
+        raise ValueError(
+            f"a walk without noise follows great circles, on which steps of walk_scale "
+            f"{diffusion.walk_scale} wind round the sphere ({longest:.1f} radians at the last "
+            f"level): take walk_scale: auto, or reverse_noise: True"
+        )
+    return diffusion.great_circle_step

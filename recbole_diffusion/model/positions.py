@@ -33,3 +33,18 @@ def at(x, row, position):
         torch.Tensor: shape: [M, ...].
     """
     return x.flatten(0, 1).index_select(0, row * x.shape[1] + position)
+
+
+def align_right(sequence, length):
+    """Move left-aligned sequences to the right, so that the newest is in the last column.
+
+    Args:
+        sequence (torch.Tensor): padded with 0 behind, shape: [B, n].
+        length (torch.Tensor): shape: [B].
+
+    Returns:
+        torch.Tensor: padded with 0 in front, shape: [B, n].
+    """
+    n = sequence.shape[1]
+    column = torch.arange(n, device=sequence.device) + length[:, None]
+    return sequence.gather(1, column % n)

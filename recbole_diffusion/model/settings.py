@@ -2,6 +2,8 @@
 
 import math
 
+from recbole_diffusion.diffusion.schedules import SCHEDULES
+
 
 def check_whole(config, *keys):
     """Refuses settings that are not whole numbers above 0.
@@ -73,6 +75,41 @@ def check_flags(config, *keys):
     for key in keys:
         if not isinstance(config[key], bool):
             raise ValueError(f"{key} is {config[key]!r}, it must be True or False")
+
+
+def check_known(config, key, known):
+    """Refuses a setting that is not one of the known values.
+
+    Args:
+        config (Config): the configuration.
+        key (str): name of the setting.
+        known (Iterable): its values.
+
+    Raises:
+        ValueError: naming the setting, its value and the known ones.
+    """
+    if config[key] not in known:
+        raise ValueError(f"{key} {config[key]!r} is unknown; known: {', '.join(known)}")
+
+
+def noise_betas(config, names, *parameters):
+    """The betas of the setting ``noise_schedule`` over ``diffusion_steps`` levels.
+
+    Args:
+        config (Config): the configuration.
+        names (dict or Iterable): names a model gives to ``SCHEDULES``, or names out of these.
+        *parameters: what the schedule takes besides T.
+
+    Returns:
+        numpy.ndarray: beta_1 .. beta_T, shape: [T].
+
+    Raises:
+        ValueError: for an unknown name, or betas that no process can have.
+    """
+    check_known(config, "noise_schedule", names)
+    name = config["noise_schedule"]
+    name = names[name] if isinstance(names, dict) else name
+    return SCHEDULES[name](config["diffusion_steps"], *parameters)
 
 
 def _is_number(value):

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from recbole_diffusion.evaluator.curves import changed
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.randomness import own_randomness
 from recbole_diffusion.trainer.trainer import DiffusionTrainer
@@ -42,7 +43,7 @@ class TruncationTrainer(DiffusionTrainer):
         Returns:
             dict: steps, both agreements, and the validation metrics at S and at T.
         """
-        full = self.config["diffusion_steps"]
+        full = self.model.diffusion.steps
         metrics_full = self.evaluate(valid_data, load_best_model=False)
         reference = self._top_lists(valid_data, full, seed=0)
         between = _agreement(reference, self._top_lists(valid_data, full, seed=1))
@@ -52,7 +53,7 @@ class TruncationTrainer(DiffusionTrainer):
             if agreement[steps] >= between - 0.01:
                 break
         steps = choose_truncation(agreement, between)
-        self.model.walk_steps.fill_(steps)
+        self.model.levels = self.model.levels_of(steps)
         metrics = self.evaluate(valid_data, load_best_model=False)
         self.logger.info(
             f"truncation: {steps} of {full} steps; top-{self.TOP} agreement with the full walk "
@@ -70,12 +71,10 @@ class TruncationTrainer(DiffusionTrainer):
 
     def _top_lists(self, valid_data, steps, seed):
         """Top items of every validation row, shape: [n_rows, 20]."""
-        self.model.eval()
-        lists = []
-        with own_randomness(seed):
+        lists, levels = [], self.model.levels_of(steps)
+        with changed(self.model, levels=levels), own_randomness(seed):
             for rows, _, _, _ in valid_data:
-                x0 = self.model.generate(rows.to(self.device), steps)
-                scores = self.model.score_items(x0)
+                scores = self.model.full_sort_predict(rows.to(self.device))
                 scores[:, 0] = -np.inf
                 lists.append(scores.topk(min(self.TOP, scores.shape[1] - 1)).indices)
         return torch.cat(lists)

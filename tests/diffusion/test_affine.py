@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from recbole_diffusion.diffusion.affine import AffineDenoiser, compose, guided, jacobians
 from recbole_diffusion.diffusion.gaussian import BetaVarianceDiffusion, GaussianDiffusion
-from recbole_diffusion.diffusion.reverse import ancestral
+from recbole_diffusion.diffusion.reverse import ancestral, walk
 from recbole_diffusion.diffusion.schedules import SCHEDULES
 from recbole_diffusion.model.layers.basic import sinusoid
 
@@ -18,7 +18,20 @@ D, H, E = 8, 5, 3
 
 
 def process(schedule, steps, kind=GaussianDiffusion):
-    return kind(SCHEDULES[schedule](steps, **FURTHER.get(schedule, {})))
+    return kind.from_betas(SCHEDULES[schedule](steps, **FURTHER.get(schedule, {})))
+
+
+def off(diffusion, which, factor, levels=None):
+    """The process with a coefficient (x_0's, x_t's, variance) times a factor at some levels."""
+    wrong = copy.deepcopy(diffusion)
+
+    def coefficients(level, lower):
+        found = list(diffusion.coefficients(level, lower))
+        found[which] *= factor if levels is None or level in levels else 1
+        return found
+
+    wrong.coefficients = coefficients
+    return wrong
 
 
 def linear_parts(steps):
@@ -71,17 +84,19 @@ def denoiser(request):
 
 def plain(diffusion, denoiser, x_T, h, steps, seed=4):
     torch.manual_seed(seed)
-    return ancestral(diffusion, lambda x_t, t: denoiser(x_t, h, t), x_T, steps)
+    levels = range(steps, -1, -1)
+    return walk(lambda x_t, t: denoiser(x_t, h, t), x_T, levels, ancestral(diffusion))
 
 
 def replayed(diffusion, denoiser, x_T, h, steps, seed=4):
     """The same walk with the same noise, from its closed form."""
-    walk = compose(diffusion, denoiser, steps)
+    closed = compose(diffusion, denoiser, steps)
     torch.manual_seed(seed)
     noise = {t: torch.randn_like(x_T) for t in range(steps, 0, -1)}
-    x_0 = x_T @ walk.from_x.T + walk.mean(h)
+    x_0 = x_T @ closed.from_x.T + closed.mean(h)
     for t, jacobian in zip(range(1, steps + 1), jacobians(diffusion, denoiser.w_x, steps)):
-        x_0 += diffusion.reverse_variance[t].sqrt() * noise[t] @ jacobian.T.to(x_0.dtype)
+        std = diffusion.coefficients(t, t - 1)[2] ** 0.5
+        x_0 += std * noise[t] @ jacobian.T.to(x_0.dtype)
     return x_0
 
 
@@ -140,7 +155,7 @@ def test_the_closed_form_is_the_walk_noise_by_noise(schedule, steps, weights, de
 @pytest.mark.parametrize("kind", [GaussianDiffusion, BetaVarianceDiffusion])
 @pytest.mark.parametrize("steps", [1, 7, 20])
 def test_in_float64_nothing_but_rounding_is_left_between_the_two(kind, steps, denoiser):
-    # on the same float32 tables; a walk from level 7 of 20 too
+    # a walk from level 7 of 20 too
     diffusion, folded = process("linear_fixed", 20, kind).double(), double(denoiser("drawn", 20))
     x_T, h = start(folded)
     walked = plain(diffusion, folded, x_T, h, steps)
@@ -148,33 +163,13 @@ def test_in_float64_nothing_but_rounding_is_left_between_the_two(kind, steps, de
     torch.testing.assert_close(found, walked, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("table", ["posterior_x0", "posterior_xt", "reverse_variance"])
-def test_one_wrong_coefficient_is_seen(table, denoiser):
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_one_wrong_coefficient_is_seen(which, denoiser):
     diffusion, folded = process("exp", 50), denoiser("drawn", 50)
     x_T, h = start(folded)
     walked = plain(diffusion, folded, x_T, h, 50)
-    wrong = copy.deepcopy(diffusion)
-    getattr(wrong, table)[20] *= 1.05
-    off = replayed(wrong, folded, x_T, h, 50) - walked
-    assert off.abs().max() > 1e-3
-
-
-def test_rounding_the_tables_costs_no_more_than_the_arithmetic_does(denoiser):
-    steps = 500
-    folded = denoiser("drawn", steps)
-    betas = SCHEDULES["exp"](steps, **FURTHER["exp"])
-    diffusion, unrounded = GaussianDiffusion(betas), GaussianDiffusion(betas).double()
-    alpha_bar = torch.from_numpy(np.cumprod(np.append(1.0, 1 - betas)))
-    beta, previous = torch.from_numpy(betas), alpha_bar[:-1]
-    unrounded.posterior_x0[1:] = beta * previous.sqrt() / (1 - alpha_bar[1:])
-    unrounded.posterior_xt[1:] = (1 - beta).sqrt() * (1 - previous) / (1 - alpha_bar[1:])
-    _, h = start(folded)
-    exact = compose(unrounded, double(folded), steps).mean(h.double())
-    size = exact.abs().max()
-    assert 0 < (compose(diffusion, double(folded), steps).mean(h.double()) - exact).abs().max()
-    torch.testing.assert_close(
-        compose(diffusion, folded, steps).mean(h).double() / size, exact / size, rtol=0, atol=2e-6
-    )
+    wrong = replayed(off(diffusion, which, 1.05, [20]), folded, x_T, h, 50)
+    assert (wrong - walked).abs().max() > 1e-3
 
 
 # ------------------------------------------------------------------------------- in distribution
@@ -198,20 +193,18 @@ def test_many_plain_walks_have_the_mean_and_covariance(weights, schedule, steps,
     x_T = torch.randn(20000, len(folded.w_x))
     walked = plain(diffusion, folded, x_T, h, steps, seed=7)
 
-    def worst(table, factor):
-        """Largest standard scores, with a table of the closed form off by a factor."""
-        wrong = copy.deepcopy(diffusion)
-        getattr(wrong, table).mul_(factor)
-        walk = compose(wrong, folded, steps)
-        scores = deviations(walked, walk.mean(h)[0], walk.factor @ walk.factor.T)
+    def worst(which, factor):
+        """Largest standard scores, with a coefficient of the closed form off by a factor."""
+        closed = compose(off(diffusion, which, factor), folded, steps)
+        scores = deviations(walked, closed.mean(h)[0], closed.factor @ closed.factor.T)
         return [float(score.abs().max()) for score in scores]
 
-    of_mean, of_covariance = worst("reverse_variance", 1.0)
+    of_mean, of_covariance = worst(2, 1.0)
     assert of_mean < 5 and of_covariance < 5
-    of_mean, of_covariance = worst("reverse_variance", 1.5)
+    of_mean, of_covariance = worst(2, 1.5)
     assert of_mean < 5 and of_covariance > 10
-    for table in ("posterior_x0", "posterior_xt"):
-        of_mean, of_covariance = worst(table, 0.9)
+    for which in (0, 1):
+        of_mean, of_covariance = worst(which, 0.9)
         assert of_mean > 10 and of_covariance > 10
 
 
@@ -224,33 +217,33 @@ def test_from_the_data_up_is_from_the_noise_down(kind, denoiser):
     a, b = torch.eye(D).double(), torch.zeros(D, H).double()
     c, s = torch.zeros(D).double(), torch.zeros(D, D).double()
     for t in range(steps, 0, -1):
-        c1, c2 = diffusion.posterior_x0[t], diffusion.posterior_xt[t]
-        m = c1 * w_x + c2 * torch.eye(D)
+        c1, c2, variance = diffusion.coefficients(t, t - 1)
+        m = c1 * w_x + c2 * torch.eye(D).double()
         a, b, c = m @ a, m @ b + c1 * w_h, m @ c + c1 * offset[t]
-        s = m @ s @ m.T + diffusion.reverse_variance[t] * torch.eye(D)
-    walk = compose(diffusion, folded, steps)
-    for found, expected in zip(walk, (a, b, c)):
+        s = m @ s @ m.T + variance * torch.eye(D).double()
+    closed = compose(diffusion, folded, steps)
+    for found, expected in zip(closed, (a, b, c)):
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(walk.factor @ walk.factor.T, a @ a.T + s, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(closed.factor @ closed.factor.T, a @ a.T + s, rtol=1e-10, atol=1e-12)
 
 
 def test_a_sample_spreads_about_the_mean_by_the_factor(denoiser):
-    walk = compose(process("exp", 20), denoiser("drawn", 20), 20)
+    closed = compose(process("exp", 20), denoiser("drawn", 20), 20)
     h = torch.randn(1, H).expand(D, H)
     # the unit vectors as noise show the factor itself
-    spread = walk.sample(h, torch.eye(D)) - walk.mean(h)
-    torch.testing.assert_close(spread.T @ spread, walk.factor @ walk.factor.T)
-    torch.testing.assert_close(walk.sample(h, torch.zeros(D, D)), walk.mean(h))
-    assert not torch.allclose(spread @ spread.T, walk.factor @ walk.factor.T, atol=0.01)
+    spread = closed.sample(h, torch.eye(D)) - closed.mean(h)
+    torch.testing.assert_close(spread.T @ spread, closed.factor @ closed.factor.T)
+    torch.testing.assert_close(closed.sample(h, torch.zeros(D, D)), closed.mean(h))
+    assert not torch.allclose(spread @ spread.T, closed.factor @ closed.factor.T, atol=0.01)
 
 
 # ----------------------------------------------------------------------------------- known walks
 def test_one_level_is_one_call_of_the_denoiser(denoiser):
     folded = denoiser("drawn", 1)
-    walk = compose(process("sqrt", 1), folded, 1)
-    for found, expected in zip(walk, (folded.w_x, folded.w_h, folded.offset[1])):
+    closed = compose(process("sqrt", 1), folded, 1)
+    for found, expected in zip(closed, (folded.w_x, folded.w_h, folded.offset[1])):
         torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(walk.factor @ walk.factor.T, folded.w_x @ folded.w_x.T)
+    torch.testing.assert_close(closed.factor @ closed.factor.T, folded.w_x @ folded.w_x.T)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 50])
@@ -269,8 +262,8 @@ def test_a_singular_covariance_has_a_factor():
     w_x = torch.randn(D, 2).double() @ torch.randn(2, D).double() / D
     flat = AffineDenoiser(w_x, torch.zeros(D, H).double(), torch.zeros(11, D).double())
     diffusion = process("exp", 10).double()
-    walk = compose(diffusion, flat, 10)
-    covariance = walk.factor @ walk.factor.T
+    closed = compose(diffusion, flat, 10)
+    covariance = closed.factor @ closed.factor.T
     assert torch.linalg.matrix_rank(covariance, rtol=1e-9) == 2
     assert torch.linalg.cholesky_ex(covariance).info > 0
     x_T, h = start(flat, rows=20000)
@@ -282,9 +275,9 @@ def test_weights_that_are_learnt_record_no_gradient_and_keep_their_precision(den
     learnt = AffineDenoiser(*(part.requires_grad_() for part in denoiser("drawn", 5)))
     for jacobian in jacobians(process("sqrt", 5), learnt.w_x, 5):
         assert not jacobian.requires_grad and jacobian.dtype == torch.float64
-    walk = compose(process("sqrt", 5), learnt, 5)
-    assert not any(part.requires_grad for part in walk)
-    assert all(part.dtype == torch.float32 for part in walk)
+    closed = compose(process("sqrt", 5), learnt, 5)
+    assert not any(part.requires_grad for part in closed)
+    assert all(part.dtype == torch.float32 for part in closed)
     assert all(
         part.dtype == torch.float64 for part in compose(process("sqrt", 5), double(learnt), 5)
     )

@@ -7,22 +7,25 @@ import pytest
 import torch
 
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
-from recbole_diffusion.diffusion.reverse import evenly_spaced
+from recbole_diffusion.diffusion.reverse import ancestral, evenly_spaced, walk
 from recbole_diffusion.diffusion.schedules import SCHEDULES
 from recbole_diffusion.diffusion.spherical import (
     SphericalDiffusion,
     exp_map,
-    great_circle_walk,
+    great_circle,
     log_map,
     normalise,
-    posterior_walk,
     tangent,
 )
 
 T, D = 32, 64
 BETAS = SCHEDULES["cosine"](T)
 ALL = list(range(T, -1, -1))
-WALKS = [posterior_walk, great_circle_walk]
+STEPS = [ancestral, great_circle]
+
+
+def spherical(betas, walk_scale, size):
+    return SphericalDiffusion(GaussianDiffusion.from_betas(betas), walk_scale, size)
 
 
 def points(rows=500, seed=0, size=D):
@@ -56,7 +59,7 @@ def denoiser(x_t, t):
 
 @pytest.fixture
 def diffusion():
-    return SphericalDiffusion(BETAS, "auto", D)
+    return spherical(BETAS, "auto", D)
 
 
 # ----------------------------------------------------------------------------------- the geometry
@@ -131,7 +134,7 @@ def test_normalising_keeps_the_direction_and_the_zero_vector():
 # --------------------------------------------------------------------------------- the process
 @pytest.mark.parametrize("walk_scale", ["auto", 1.0])
 def test_corrupted_points_stay_on_the_sphere(walk_scale):
-    diffusion = SphericalDiffusion(BETAS, walk_scale, D)
+    diffusion = spherical(BETAS, walk_scale, D)
     t = torch.arange(500) % (T + 1)
     assert on_the_sphere(diffusion.q_sample(points(), t, torch.randn(500, D)))
 
@@ -152,7 +155,7 @@ def test_the_angle_of_x_t_is_the_length_of_its_step(diffusion):
 
 @pytest.mark.parametrize("walk_scale, away", [("auto", True), (1.0, False)])
 def test_the_last_level_is_nearly_orthogonal_to_the_data(walk_scale, away):
-    diffusion = SphericalDiffusion(BETAS, walk_scale, D)
+    diffusion = spherical(BETAS, walk_scale, D)
     x0 = points(20000)
     x_T = diffusion.q_sample(x0, levels(T, 20000), torch.randn(20000, D))
     cosine = (x0 * x_T).sum(-1)
@@ -173,55 +176,31 @@ def test_gradients_through_a_corrupted_point_are_finite(diffusion):
     assert x0.grad.isfinite().all() and x0.grad[0].eq(1).all() and not x0.grad[-1].eq(1).any()
 
 
-def test_the_one_table_is_not_saved(diffusion):
-    assert dict(diffusion.named_buffers()).keys() == {"noise"} and not diffusion.state_dict()
-    assert diffusion.noise.dtype == torch.float32 and diffusion.noise.shape == (T + 1,)
+def test_no_table_is_saved(diffusion):
+    assert dict(diffusion.named_buffers()) and not diffusion.state_dict()
 
 
 # ------------------------------------------------------------------------------ a reverse step
-def test_over_all_levels_the_coefficients_are_the_posterior_s(diffusion):
-    gaussian = GaussianDiffusion(BETAS)
-    tables = gaussian.posterior_x0, gaussian.posterior_xt, gaussian.posterior_variance
-    for level in range(1, T + 1):
-        for found, table in zip(diffusion.coefficients(level, level - 1), tables):
-            assert found == pytest.approx(float(table[level]), rel=1e-6)
-
-
-def test_skipped_levels_have_the_coefficients_of_bayes(diffusion):
-    # prior q(x_s | x_0), likelihood q(x_t | x_s)
-    alpha_bar = np.cumprod(np.append(1.0, 1 - BETAS))
-    for t, s in ((32, 7), (20, 19), (12, 1), (32, 31)):
-        a = alpha_bar[t] / alpha_bar[s]
-        precision = 1 / (1 - alpha_bar[s]) + a / (1 - a)
-        expected = (
-            math.sqrt(alpha_bar[s]) / (1 - alpha_bar[s]) / precision,
-            math.sqrt(a) / (1 - a) / precision,
-            1 / precision,
-        )
-        assert diffusion.coefficients(t, s) == pytest.approx(expected, rel=1e-10)
-    assert diffusion.coefficients(20, 19) != pytest.approx(diffusion.coefficients(20, 18), rel=0.1)
-
-
 @pytest.mark.parametrize("level", [1, 8, T])
 def test_the_step_to_the_data_has_no_noise(diffusion, level):
-    assert diffusion.coefficients(level, 0) == (1.0, 0.0, 0.0)
+    assert diffusion.gaussian.coefficients(level, 0) == (1.0, 0.0, 0.0)
     x0, x_t, eps = points(), points(seed=1), torch.randn(500, D)
-    arrived = diffusion.posterior_step(x0, x_t, level, 0, eps)
+    arrived = diffusion.reverse_step(x0, x_t, level, 0, eps)
     torch.testing.assert_close(arrived, x0, atol=1e-6, rtol=0)
     if level > 1:
-        other = diffusion.posterior_step(x0, x_t, level, 1, eps)
+        other = diffusion.reverse_step(x0, x_t, level, 1, eps)
         assert not torch.allclose(other, x0, atol=1e-2)
 
 
 @pytest.mark.parametrize("walk_scale", ["auto", 1.0])
 def test_noise_of_a_step_is_the_root_of_the_variance_times_the_scale(walk_scale):
-    diffusion = SphericalDiffusion(BETAS, walk_scale, D)
+    diffusion = spherical(BETAS, walk_scale, D)
     x = points()
     eps = 3 * normalise(tangent(x, torch.randn(500, D)))
     # from x0 = x_t the mean points there too, and noise is all that turns it
-    from_x0, from_xt, variance = diffusion.coefficients(16, 8)
+    from_x0, from_xt, variance = diffusion.gaussian.coefficients(16, 8)
     aside = diffusion.walk_scale * math.sqrt(variance) * 3
-    turned = angle(x, diffusion.posterior_step(x, x, 16, 8, eps))
+    turned = angle(x, diffusion.reverse_step(x, x, 16, 8, eps))
     expected = torch.full((500,), math.atan2(aside, from_x0 + from_xt)).double()
     torch.testing.assert_close(turned, expected, atol=1e-6, rtol=0)
 
@@ -229,9 +208,9 @@ def test_noise_of_a_step_is_the_root_of_the_variance_times_the_scale(walk_scale)
 @pytest.mark.parametrize("walk_scale", ["auto", 1.0])
 @pytest.mark.parametrize("level, lower", [(32, 31), (32, 8), (8, 7), (2, 1)])
 def test_both_steps_stay_on_the_sphere(walk_scale, level, lower):
-    diffusion = SphericalDiffusion(BETAS, walk_scale, D)
+    diffusion = spherical(BETAS, walk_scale, D)
     x0, x_t = points(), points(seed=1)
-    assert on_the_sphere(diffusion.posterior_step(x0, x_t, level, lower, torch.randn(500, D)))
+    assert on_the_sphere(diffusion.reverse_step(x0, x_t, level, lower, torch.randn(500, D)))
     assert on_the_sphere(diffusion.great_circle_step(x0, x_t, level, lower))
 
 
@@ -257,17 +236,17 @@ def test_a_great_circle_step_to_the_same_level_stays(diffusion):
 
 # ------------------------------------------------------------------------------------- the walks
 @pytest.mark.parametrize("count", [1, 5, T])
-@pytest.mark.parametrize("walk", WALKS)
-def test_a_perfect_denoiser_recovers_the_data(walk, count, diffusion):
+@pytest.mark.parametrize("step", STEPS)
+def test_a_perfect_denoiser_recovers_the_data(step, count, diffusion):
     data, x_T = points(), points(seed=1)
     spaced = evenly_spaced(T, count)
-    arrived = walk(diffusion, lambda x_t, t: data, x_T, spaced)
+    arrived = walk(lambda x_t, t: data, x_T, spaced, step(diffusion))
     torch.testing.assert_close(arrived, data, atol=1e-6, rtol=0)
-    assert not torch.allclose(walk(diffusion, denoiser, x_T, spaced), data, atol=0.1)
+    assert not torch.allclose(walk(denoiser, x_T, spaced, step(diffusion)), data, atol=0.1)
 
 
-@pytest.mark.parametrize("walk", WALKS)
-def test_every_point_the_denoiser_is_shown_is_on_the_sphere(walk, diffusion):
+@pytest.mark.parametrize("step", STEPS)
+def test_every_point_the_denoiser_is_shown_is_on_the_sphere(step, diffusion):
     asked = []
 
     def predict_x0(x_t, t):
@@ -275,25 +254,22 @@ def test_every_point_the_denoiser_is_shown_is_on_the_sphere(walk, diffusion):
         asked.append(int(t[0]))
         return denoiser(x_t, t)
 
-    assert on_the_sphere(walk(diffusion, predict_x0, points(), [20, 7, 3, 0]))
+    assert on_the_sphere(walk(predict_x0, points(), [20, 7, 3, 0], step(diffusion)))
     assert asked == [20, 7, 3]
 
 
 def test_coefficients_of_the_next_level_do_not_arrive_on_a_sub_sequence(diffusion):
     data, spaced = points(), evenly_spaced(T, 5)
-    gaussian = GaussianDiffusion(BETAS)
     x = points(seed=1)
     torch.manual_seed(9)
     for level in spaced[:-1]:
-        mean, variance = gaussian.posterior(data, x, levels(level))
-        noise = diffusion.walk_scale * variance.sqrt() * torch.randn_like(x)
-        x = normalise(mean + noise)
+        x = diffusion.reverse_step(data, x, level, level - 1, torch.randn_like(x))
     assert angle(x, data).mean() > math.radians(15)
-    right = seeded(posterior_walk, diffusion, lambda x_t, t: data, points(seed=1), spaced)
+    right = seeded(walk, lambda x_t, t: data, points(seed=1), spaced, ancestral(diffusion))
     assert angle(right, data).max() < 1e-6
 
 
-def visited(walk, diffusion, data, x_T, spaced):
+def visited(step, data, x_T, spaced):
     """The points a perfect denoiser is shown, by level."""
     seen = {}
 
@@ -301,7 +277,7 @@ def visited(walk, diffusion, data, x_T, spaced):
         seen[int(t[0])] = x_t
         return data
 
-    seeded(walk, diffusion, predict_x0, x_T, spaced)
+    seeded(walk, predict_x0, x_T, spaced, step)
     return seen
 
 
@@ -309,13 +285,13 @@ def visited(walk, diffusion, data, x_T, spaced):
 def test_the_great_circle_visits_what_the_process_made_of_the_same_noise(spaced, diffusion):
     data, eps = points(), torch.randn(500, D)
     x_T = diffusion.q_sample(data, levels(T), eps)
-    for level, x_t in visited(great_circle_walk, diffusion, data, x_T, spaced).items():
+    for level, x_t in visited(great_circle(diffusion), data, x_T, spaced).items():
         expected = diffusion.q_sample(data, levels(level), eps)
         torch.testing.assert_close(x_t, expected, atol=1e-5, rtol=0)
     # the printed step winds round, and the shortest way back is another one
-    wound = SphericalDiffusion(BETAS, 1.0, D)
+    wound = spherical(BETAS, 1.0, D)
     x_T = wound.q_sample(data, levels(T), eps)
-    x_t = visited(great_circle_walk, wound, data, x_T, spaced)[8]
+    x_t = visited(wound.great_circle_step, data, x_T, spaced)[8]
     assert not torch.allclose(x_t, wound.q_sample(data, levels(8), eps), atol=0.1)
 
 
@@ -324,16 +300,14 @@ def test_the_mean_of_the_posterior_comes_nearer_than_was_trained(diffusion):
     trained = angle(data, diffusion.q_sample(data, levels(8), torch.randn(500, D)))
     assert math.degrees(trained.mean()) == pytest.approx(35, abs=1)
 
-    def mean_angle(walk):
-        return math.degrees(angle(data, visited(walk, diffusion, data, x_T, ALL)[8]).mean())
+    def mean_angle(step):
+        return math.degrees(angle(data, visited(step, data, x_T, ALL)[8]).mean())
 
-    def noiseless(diffusion, predict_x0, x, spaced):
-        for level in spaced[:-1]:
-            x0 = predict_x0(x, levels(level))
-            x = diffusion.posterior_step(x0, x, level, level - 1, torch.zeros_like(x))
+    def noiseless(x0, x_t, level, lower):
+        return diffusion.reverse_step(x0, x_t, level, lower, torch.zeros_like(x_t))
 
-    assert mean_angle(great_circle_walk) == pytest.approx(35, abs=1)
-    assert mean_angle(posterior_walk) == pytest.approx(34, abs=1)
+    assert mean_angle(great_circle(diffusion)) == pytest.approx(35, abs=1)
+    assert mean_angle(ancestral(diffusion)) == pytest.approx(34, abs=1)
     assert mean_angle(noiseless) == pytest.approx(1.4, abs=0.1)
 
 
@@ -348,9 +322,9 @@ def test_turning_the_space_turns_everything(diffusion):
 
     for f in (
         lambda x, y, v: diffusion.q_sample(x, t, v),
-        lambda x, y, v: diffusion.posterior_step(x, y, 20, 8, v),
+        lambda x, y, v: diffusion.reverse_step(x, y, 20, 8, v),
         lambda x, y, v: diffusion.great_circle_step(x, y, 20, 8),
-        lambda x, y, v: great_circle_walk(diffusion, drawn_towards(x), y, evenly_spaced(T, 5)),
+        lambda x, y, v: walk(drawn_towards(x), y, evenly_spaced(T, 5), diffusion.great_circle_step),
     ):
         turned = f(data @ turn, x_T @ turn, eps @ turn)
         torch.testing.assert_close(turned, f(data, x_T, eps) @ turn, atol=1e-5, rtol=0)
@@ -358,47 +332,48 @@ def test_turning_the_space_turns_everything(diffusion):
 
 
 def test_only_noise_makes_two_walks_differ(diffusion):
-    arguments = diffusion, denoiser, points(), ALL
-    assert torch.equal(great_circle_walk(*arguments), great_circle_walk(*arguments))
-    assert torch.equal(seeded(posterior_walk, *arguments), seeded(posterior_walk, *arguments))
-    other = posterior_walk(*arguments)
-    assert not torch.allclose(other, seeded(posterior_walk, *arguments), atol=0.01)
+    arguments = denoiser, points(), ALL
+    still, drawn = great_circle(diffusion), ancestral(diffusion)
+    assert torch.equal(walk(*arguments, still), walk(*arguments, still))
+    once = seeded(walk, *arguments, drawn)
+    assert torch.equal(once, seeded(walk, *arguments, drawn))
+    assert not torch.allclose(once, walk(*arguments, drawn), atol=0.01)
 
 
-@pytest.mark.parametrize("walk", WALKS)
-def test_a_walk_records_no_gradient(walk, diffusion):
+@pytest.mark.parametrize("step", STEPS)
+def test_a_walk_records_no_gradient(step, diffusion):
     weight = torch.ones(D, requires_grad=True)
-    assert not walk(diffusion, lambda x_t, t: normalise(x_t * weight), points(), ALL).requires_grad
+    predict_x0 = lambda x_t, t: normalise(x_t * weight)  # noqa: E731
+    assert not walk(predict_x0, points(), ALL, step(diffusion)).requires_grad
 
 
 # ---------------------------------------------------------------------------------------- refusals
-@pytest.mark.parametrize("walk", WALKS)
-@pytest.mark.parametrize("wrong", [[4, 2], [4, 4, 0], [2, 4, 0]])
-def test_levels_that_do_not_fall_to_the_data_are_refused(walk, wrong, diffusion):
-    with pytest.raises(ValueError, match="do not fall to 0"):
-        walk(diffusion, denoiser, points(), wrong)
+def test_great_circles_are_refused_where_steps_wind_round_the_sphere():
+    with pytest.raises(ValueError, match="walk_scale 1.0 wind round the sphere .7.9 radians"):
+        great_circle(spherical(BETAS, 1.0, D))
+    great_circle(spherical(BETAS, "auto", D))
 
 
 def test_a_last_level_too_near_the_data_is_refused_with_auto():
     betas = SCHEDULES["linear_fixed"](100)  # alpha_bar_T is .36
     with pytest.raises(ValueError, match="alpha_bar is 0.364 at level 100.*at most 0.01"):
-        SphericalDiffusion(betas, "auto", D)
-    assert SphericalDiffusion(betas, 0.2, D).walk_scale == 0.2
-    assert SphericalDiffusion(SCHEDULES["linear_fixed"](500), "auto", D).steps == 500
+        spherical(betas, "auto", D)
+    assert spherical(betas, 0.2, D).walk_scale == 0.2
+    assert spherical(SCHEDULES["linear_fixed"](500), "auto", D).steps == 500
 
 
 @pytest.mark.parametrize("walk_scale", [0, -1.0, math.nan, math.inf, "Auto", None, True])
 def test_a_scale_that_is_none_is_refused_with_its_value(walk_scale):
     with pytest.raises(ValueError, match=f"walk_scale is {walk_scale!r}"):
-        SphericalDiffusion(BETAS, walk_scale, D)
+        spherical(BETAS, walk_scale, D)
 
 
 def test_a_sphere_without_directions_is_refused():
     with pytest.raises(ValueError, match="points of size 1 lie on no sphere"):
-        SphericalDiffusion(BETAS, 1.0, 1)
-    assert SphericalDiffusion(BETAS, "auto", 2).walk_scale == pytest.approx(math.pi / 2)
+        spherical(BETAS, 1.0, 1)
+    assert spherical(BETAS, "auto", 2).walk_scale == pytest.approx(math.pi / 2)
 
 
 def test_a_schedule_without_noise_is_refused():
     with pytest.raises(ValueError, match="corrupt nothing"):
-        SphericalDiffusion(np.zeros(4), 1.0, D)
+        spherical(np.zeros(4), 1.0, D)

@@ -12,7 +12,9 @@ import yaml
 from recbole.data.interaction import Interaction
 from recbole.utils import InputType, ModelType
 
+from recbole_diffusion.evaluator.curves import changed
 from recbole_diffusion.model.layers.basic import sinusoid
+from recbole_diffusion.model.positions import align_right
 from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
 from recbole_diffusion.trainer.truncation import choose_truncation
 
@@ -39,6 +41,7 @@ SETTINGS = {
     "auxiliary_beta": 1.0,
     "truncation": "auto",
     "truncation_mass": 0.95,
+    "ablate_x_t": False,
 }
 
 
@@ -90,6 +93,12 @@ def seeded(function, *args, seed=7):
     torch.manual_seed(seed)
     with torch.no_grad():
         return function(*args)
+
+
+def generated(model, interaction, steps):
+    """What a walk over the lowest levels gives."""
+    with changed(model, levels=model.levels_of(steps)):
+        return seeded(model.generate, model.guidance(interaction))
 
 
 class Steady(ICDDT):
@@ -192,20 +201,21 @@ def computed(published):
         level = arrays["level"]
         x0 = model.item_embedding(interaction["item_id"])
         x_t = model.diffusion.q_sample(x0, level, arrays["eps"])
-        conditions = model.conditions(interaction)
-        step = model.step_embedding(sinusoid(model.time_input, 8, 4))
+        conditions = model.guidance(interaction)
+        time_input = (level - 1) * (1000 / 16)
         x0_hat = model(x_t, level, conditions)
-        mean, variance = model.diffusion.reverse(x0_hat, x_t, level)
+        factors = [model.diffusion.coefficients(int(t), int(t) - 1) for t in level]
+        from_x0, from_xt, variance = torch.tensor(factors).T[:, :, None]
         nothing = torch.zeros(2, 1, 1, 4, dtype=torch.bool)
         attention = model.blocks[1].attention
         return {
             "x0": x0,
             "x_t": x_t,
-            "sequence": conditions.history,
-            "time_input": model.time_input[level],
-            "time_embedding": step[level],
+            "sequence": model.history_norm(conditions.history),
+            "time_input": time_input,
+            "time_embedding": model.step_embedding(level),
             "x0_hat": x0_hat,
-            "posterior_mean": mean,
+            "posterior_mean": from_x0 * x0_hat + from_xt * x_t,
             "reverse_variance": variance[:, 0],
             # the published program lets the padding compete
             "ce_loss": F.cross_entropy(
@@ -228,7 +238,7 @@ def test_the_model_gives_the_published_numbers(published, computed, name):
     if name == "reverse_variance":
         # their row 1 is never used: no noise is added in the step to the data
         assert arrays["level"][0] == 1 and computed[name][0] == 0
-        assert expected[0] == pytest.approx(float(model.diffusion.posterior_variance[2]))
+        assert expected[0] == pytest.approx(model.diffusion.posterior(2, 1)[2])
         computed, expected = {name: computed[name][1:]}, expected[1:]
     torch.testing.assert_close(computed[name], expected, rtol=0, atol=1e-6, check_dtype=False)
 
@@ -238,7 +248,7 @@ def test_the_unpruned_model_gives_the_published_numbers(published, computed):
     model, arrays, interaction = published
     plain = build(model=type("Plain", (Unpruned, type(model)), {}))
     plain.load_state_dict(model.state_dict())
-    x0_hat = plain(computed["x_t"], arrays["level"], plain.conditions(interaction))
+    x0_hat = plain(computed["x_t"], arrays["level"], plain.guidance(interaction))
     torch.testing.assert_close(x0_hat, arrays["x0_hat"], rtol=0, atol=1e-6)
 
 
@@ -252,7 +262,7 @@ def x0_hat_of(model, interaction, conditions=None, level=9):
     x_t = torch.randn(rows, model.hidden_size)
     with torch.no_grad():
         t = torch.full((rows,), level)
-        return model(x_t, t, conditions or model.conditions(interaction))
+        return model(x_t, t, conditions or model.guidance(interaction))
 
 
 def test_padding_does_not_change_a_score():
@@ -263,11 +273,11 @@ def test_padding_does_not_change_a_score():
     torch.manual_seed(11)
     x_t, t = torch.randn(3, 8), torch.tensor([9, 4, 16])
     with torch.no_grad():
-        padded = model(x_t, t, model.conditions(wide))[1:]
-        cropped = model(x_t[1:], t[1:], model.conditions(narrow))
+        padded = model(x_t, t, model.guidance(wide))[1:]
+        cropped = model(x_t[1:], t[1:], model.guidance(narrow))
         torch.testing.assert_close(padded, cropped, rtol=1e-5, atol=1e-5)
         # without the mask it does
-        conditions = model.conditions(wide)
+        conditions = model.guidance(wide)
         seen = conditions._replace(padded=torch.zeros_like(conditions.padded))
         unmasked = model(x_t, t, seen)
     assert not torch.allclose(unmasked[1:], cropped, atol=1e-2)
@@ -285,19 +295,19 @@ def test_columns_of_padding_can_be_cropped():
 def test_sequences_are_moved_to_the_right():
     model = build()
     sequence = torch.tensor([[1, 2, 3], [4, 5, 0], [6, 0, 0], [0, 0, 0]])
-    moved = model.align_right(sequence, torch.tensor([3, 2, 1, 0]))
+    moved = align_right(sequence, torch.tensor([3, 2, 1, 0]))
     assert moved.tolist() == [[1, 2, 3], [0, 4, 5], [0, 0, 6], [0, 0, 0]]
 
 
 @torch.no_grad()
 def test_the_newest_item_has_the_last_position():
     model = build()
-    history = model.conditions(batch(**THREE_ROWS)).history
+    history = model.guidance(batch(**THREE_ROWS)).history
     for row, (items, behaviors) in enumerate(zip(THREE_ROWS["items"], THREE_ROWS["behaviors"])):
         for back, (item, behavior) in enumerate(zip(items[::-1], behaviors[::-1]), start=1):
             embedded = model.item_embedding.weight[item] + model.behavior_embedding.weight[behavior]
             expected = model.history_norm(embedded + model.position_embedding.weight[-back])
-            torch.testing.assert_close(history[row, -back], expected)
+            torch.testing.assert_close(model.history_norm(history[row, -back]), expected)
 
 
 def test_a_position_asks_for_the_behavior_that_follows_it():
@@ -308,7 +318,7 @@ def test_a_position_asks_for_the_behavior_that_follows_it():
             asked.append(behavior.tolist())
             return super().behavior_query(attention, behavior)
 
-    build(model=Recording).conditions(batch(**THREE_ROWS))
+    build(model=Recording).guidance(batch(**THREE_ROWS))
     # in front of the first behaviour lies padding, which nothing sees
     assert asked[0] == [[1, 2, 4, 1, 4], [0, 0, 1, 3, 1], [0, 4, 1, 2, 4]]
     assert asked[1] == asked[0]
@@ -350,22 +360,22 @@ def test_pruning_the_last_block_changes_nothing():
     for one, other in zip(*gradients):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
     # and the number of positions does matter to the last block
-    conditions = whole.conditions(interaction)
+    conditions = whole.guidance(interaction)
     assert [q.shape[2] for q in conditions.queries] == [5, 5]
-    assert [q.shape[2] for q in pruned.conditions(interaction).queries] == [5, 1]
+    assert [q.shape[2] for q in pruned.guidance(interaction).queries] == [5, 1]
 
 
 def test_a_walk_is_the_plain_one_step_after_step():
     model = build()
     interaction = batch(**THREE_ROWS)
-    walked = seeded(model.generate, interaction, 6)
+    walked = generated(model, interaction, 6)
 
     def plain(interaction):
         beta = torch.cat([torch.zeros(1), torch.linspace(0.01625, 0.0725, 16)])
         alpha_bar = torch.cumprod(1 - beta, dim=0)
         x = torch.randn(3, 8)
         for t in range(6, 0, -1):
-            x0_hat = model(x, torch.full((3,), t), model.conditions(interaction))
+            x0_hat = model(x, torch.full((3,), t), model.guidance(interaction))
             before = alpha_bar[t - 1]
             mean = beta[t] * before.sqrt() / (1 - alpha_bar[t]) * x0_hat
             mean = mean + (1 - before) * (1 - beta[t]).sqrt() / (1 - alpha_bar[t]) * x
@@ -374,16 +384,17 @@ def test_a_walk_is_the_plain_one_step_after_step():
         return x
 
     torch.testing.assert_close(walked, seeded(plain, interaction), rtol=1e-5, atol=1e-5)
-    assert not torch.allclose(walked, seeded(model.generate, interaction, 7), atol=1e-2)
+    assert not torch.allclose(walked, generated(model, interaction, 7), atol=1e-2)
 
 
 def test_steps_are_tables_of_all_levels():
     model = build(model=Steady)
     interaction = batch(**THREE_ROWS)
-    conditions = model.conditions(interaction)
+    conditions = model.guidance(interaction)
     for block, steps in zip(model.blocks, conditions.steps):
         for level in (1, 9, 16):
-            c = model.step_embedding(sinusoid(torch.tensor([(level - 1) * 62.5]), 8, 4))
+            into, activation, out = model.step_embedding
+            c = out(activation(into(sinusoid(torch.tensor([(level - 1) * 62.5]), 8, 4))))
             for table, row in zip(steps, block.step_tables(c)):
                 torch.testing.assert_close(table[level], row[0])
     assert not torch.allclose(
@@ -410,7 +421,7 @@ def test_x_t_decides_as_much_as_lambda_lets_it():
     spread = []
     for uncertainty in (0.5, 0.001, 0.0):
         model = build(lambda_uncertainty=uncertainty)
-        conditions = model.conditions(interaction)
+        conditions = model.guidance(interaction)
         t = torch.full((3,), 8)
         one, other = (seeded(model, x, t, conditions) for x in torch.randn(2, 3, 8))
         spread.append((one - other).abs().max().item())
@@ -420,12 +431,18 @@ def test_x_t_decides_as_much_as_lambda_lets_it():
 def test_behaviors_have_distributions_of_their_own():
     settings = dict(target_alpha=0.3, target_beta=3.0, auxiliary_alpha=6.0)
     rows = batch([[1]] * 4000, [[1]] * 4000, [4, 2] * 2000)
+
+    def levels_of(model):
+        t, factor = model.sample_t(rows, torch.arange(4000))
+        assert (factor == 1).all()
+        return t
+
     torch.manual_seed(0)
-    target, auxiliary = build(**settings).sample_t(rows).view(-1, 2).double().mean(dim=0).tolist()
+    target, auxiliary = levels_of(build(**settings)).view(-1, 2).double().mean(dim=0).tolist()
     assert target < 5 and auxiliary > 12
     # with one more target behaviour there is one distribution
     model = build(Dataset(target_behavior_ids=[2, 4]), **settings)
-    target, auxiliary = model.sample_t(rows).view(-1, 2).double().mean(dim=0).tolist()
+    target, auxiliary = levels_of(model).view(-1, 2).double().mean(dim=0).tolist()
     assert target == pytest.approx(auxiliary, abs=0.4)
 
 
@@ -437,10 +454,10 @@ def test_the_loss_is_the_cross_entropy_of_the_rebuilt_target():
     def plain(interaction):
         item = interaction["item_id"]
         x0 = model.item_embedding(item)
-        t = model.sample_t(interaction)
+        t, _ = model.sample_t(interaction, torch.arange(3))
         alpha_bar = torch.cumprod(1 - torch.linspace(0.01625, 0.0725, 16), dim=0)[t - 1][:, None]
         x_t = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * torch.randn_like(x0)
-        x0_hat = model(x_t, t, model.conditions(interaction))
+        x0_hat = model(x_t, t, model.guidance(interaction))
         return F.cross_entropy(x0_hat @ model.item_embedding.weight[1:].T, item - 1)
 
     torch.testing.assert_close(loss, seeded(plain, interaction))
@@ -457,7 +474,7 @@ def test_training_drops_out_and_evaluation_does_not():
     assert model.blocks[0].attention_dropout.p == pytest.approx(0.36)
     model.train()
     t = torch.full((3,), 9)
-    once, twice = (model(torch.ones(3, 8), t, model.conditions(interaction)) for _ in range(2))
+    once, twice = (model(torch.ones(3, 8), t, model.guidance(interaction)) for _ in range(2))
     assert not torch.allclose(once, twice, atol=1e-2)
 
 
@@ -489,7 +506,7 @@ def test_scores_are_inner_products_with_all_items():
     model = build()
     interaction = batch(**THREE_ROWS)
     scores = seeded(model.full_sort_predict, interaction)
-    x0 = seeded(model.generate, interaction, 16)
+    x0 = generated(model, interaction, 16)
     assert scores.shape == (3, 21)
     torch.testing.assert_close(scores, x0 @ model.item_embedding.weight.T)
     given = seeded(model.predict, interaction)
@@ -545,7 +562,7 @@ def test_a_share_of_the_levels_is_not_lost_to_rounding():
 def test_mass_walks_the_levels_most_training_was_on(alpha, mass):
     model = build(truncation="mass", truncation_mass=mass, target_alpha=alpha)
     steps = int(model.walk_steps)
-    p = model.target_sampler.probabilities.double()
+    p = model.timesteps.probabilities.double()
     assert p[: steps + 1].sum() > mass - 1e-5 and p[:steps].sum() < mass
     if alpha == 1.0:
         assert steps == 8
@@ -557,7 +574,7 @@ def test_scoring_walks_as_many_levels_as_a_checkpoint_says():
     fresh.load_state_dict(decided.state_dict())
     interaction = batch(**THREE_ROWS)
     scores = seeded(fresh.full_sort_predict, interaction)
-    x0 = seeded(fresh.generate, interaction, 3)
+    x0 = generated(fresh, interaction, 3)
     torch.testing.assert_close(scores, x0 @ fresh.item_embedding.weight.T)
     assert not torch.allclose(scores, seeded(build().full_sort_predict, interaction), atol=1e-2)
 
@@ -580,12 +597,12 @@ def test_the_shortest_walk_that_agrees_is_chosen():
     [
         ({"hidden_size": 10, "n_heads": 4}, "hidden_size 10 cannot be divided among n_heads 4"),
         ({"hidden_size": 9, "n_heads": 3}, "hidden_size 9 is odd"),
-        ({"n_layers": 0}, "n_layers 0"),
+        ({"n_layers": 0}, "n_layers is 0"),
         ({"noise_schedule": "linar"}, "'linar' is unknown; known: trunc_lin, linear"),
         ({"noise_schedule": "binomial"}, "'binomial' is unknown"),
         ({"noise_schedule": "linear"}, "at level 13 of 16"),
-        ({"diffusion_steps": 0}, "at least 1"),
-        ({"lambda_uncertainty": -0.1}, "lambda_uncertainty -0.1"),
+        ({"diffusion_steps": 0}, "diffusion_steps is 0"),
+        ({"lambda_uncertainty": -0.1}, "lambda_uncertainty is -0.1"),
         ({"target_beta": 0.5}, "infinite density"),
         ({"auxiliary_alpha": 0}, "is not a distribution"),
         ({"truncation": 0}, "truncation 0 is neither"),

@@ -17,7 +17,7 @@ from recbole.utils import InputType
 
 from recbole_diffusion.cli.main import main
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
-from recbole_diffusion.diffusion.reverse import ddim, evenly_spaced
+from recbole_diffusion.diffusion.reverse import ddim, evenly_spaced, walk
 from recbole_diffusion.diffusion.schedules import SCHEDULES
 from recbole_diffusion.evaluator.curves import changed, guidance_curve, steps_curve
 from recbole_diffusion.pictures import pictures, plots
@@ -320,7 +320,7 @@ class Walker(SequentialRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.table = torch.nn.Embedding(self.n_items, 8)
-        self.diffusion = GaussianDiffusion(SCHEDULES["linear_fixed"](6))
+        self.diffusion = GaussianDiffusion.from_betas(SCHEDULES["linear_fixed"](6))
         self.levels = evenly_spaced(6, 2)
 
     def items(self):
@@ -331,8 +331,8 @@ class Walker(SequentialRecommender):
 
     def generate(self, guidance):
         noise = 5 * torch.randn_like(guidance)
-        walk = ddim(self.diffusion, lambda x, t: (x + guidance).tanh(), noise, self.levels, 0.0)
-        return 5 * walk
+        step = ddim(self.diffusion, eta=0.0)
+        return 5 * walk(lambda x, t: (x + guidance).tanh(), noise, self.levels, step)
 
     def full_sort_predict(self, interaction):
         return self.generate(self.guidance(interaction)) @ self.items().T

@@ -21,7 +21,7 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
-from recbole_diffusion.diffusion.reverse import ancestral, factored
+from recbole_diffusion.diffusion.reverse import ancestral, factored, walk
 from recbole_diffusion.diffusion.schedules import SCHEDULES, with_first_beta
 from recbole_diffusion.diffusion.timesteps import LossSecondMoment
 from recbole_diffusion.model.derived import Derived
@@ -138,7 +138,7 @@ class DiffRec(GeneralRecommender):
         if self.mean_type == "eps" and config["noise_scale"] == 0:
             raise ValueError("mean_type eps with noise_scale 0: without noise there is no eps")
         betas = noise_betas(config)
-        self.diffusion = GaussianDiffusion(betas)
+        self.diffusion = GaussianDiffusion.from_betas(betas)
         self.sampling_noise = config["sampling_noise"]
         self.sampling_steps = config["sampling_steps"]
         if self.sampling_steps not in range(self.diffusion.steps + 1):
@@ -255,7 +255,6 @@ class DiffRec(GeneralRecommender):
             lambda u_t, t: self.denoiser.inner(u_t + F.embedding(t, factors.time)),
             lambda h: F.linear(h, factors.loop, factors.loop_bias),
             u,
-            self.diffusion.steps,
         )
 
     @torch.no_grad()
@@ -278,8 +277,8 @@ class DiffRec(GeneralRecommender):
                 return self.diffusion.x0_from_eps(x_t, t, predicted)
             return predicted
 
-        steps = self.diffusion.steps
-        return ancestral(self.diffusion, predict_x0, x, steps, noise=self.sampling_noise)
+        step = ancestral(self.diffusion, noise=self.sampling_noise)
+        return walk(predict_x0, x, range(self.diffusion.steps, -1, -1), step)
 
     def _starts(self, x):
         return torch.full((len(x),), self.sampling_steps, device=x.device)

@@ -1,4 +1,4 @@
-"""How do positions attend to each other? Differential attention.
+"""How do positions attend to each other? Differential attention, and one causal layer.
 
 Letters: B batch size, L positions, D hidden size, H heads, d = D / H size of a head.
 """
@@ -6,6 +6,7 @@ Letters: B batch size, L positions, D hidden size, H heads, d = D / H size of a 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from recbole_diffusion.model.layers.basic import Dropout
@@ -172,3 +173,50 @@ class DifferentialAttention(nn.Module):
             torch.Tensor: shape: [B, L_q, D].
         """
         return self.attend(self.split(self.query(query)), key_value, hidden_key)
+
+
+class CausalEncoder(nn.Module):
+    """One causal self-attention layer and a position-wise feed-forward layer.
+
+    Keys and values come from the sequence as it is, queries from its LayerNorm, to which the
+    residual goes too; positions count from the left.
+    """
+
+    def __init__(self, hidden_size, max_length, dropout_prob):
+        """Build the layers.
+
+        Args:
+            hidden_size (int): D.
+            max_length (int): longest history.
+            dropout_prob (float): of the sequence, the attention map and the feed-forward layer.
+        """
+        super().__init__()
+        D = hidden_size
+        self.position_embedding = nn.Embedding(max_length, D)
+        self.dropout = Dropout(dropout_prob)
+        self.query, self.key, self.value = (nn.Linear(D, D) for _ in range(3))
+        self.inner, self.outer = nn.Linear(D, D), nn.Linear(D, D)
+        names = ("query_norm", "attention_norm", "feed_forward_norm", "output_norm")
+        for name in names:
+            setattr(self, name, nn.LayerNorm(D))
+
+    def forward(self, x):
+        """The state at every position, each of which sees itself and what is before it.
+
+        Padding stands behind the items, so no item's state sees it.
+
+        Args:
+            x (torch.Tensor): item embeddings, left-aligned, shape: [B, n, D].
+
+        Returns:
+            torch.Tensor: shape: [B, n, D].
+        """
+        n = x.shape[1]
+        x = self.dropout(x + self.position_embedding.weight[:n])
+        normed = self.query_norm(x)
+        score = self.query(normed) @ self.key(x).transpose(1, 2) / math.sqrt(x.shape[2])
+        later = torch.ones(n, n, dtype=torch.bool, device=x.device).triu(1)
+        attention = score.masked_fill(later, -math.inf).softmax(dim=2)  # [B, n, n]
+        y = self.attention_norm(self.dropout(attention) @ self.value(x) + normed)
+        y = self.feed_forward_norm(self.dropout(self.outer(F.relu(self.inner(y)))) + y)
+        return self.output_norm(y)

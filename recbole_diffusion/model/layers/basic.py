@@ -54,3 +54,38 @@ class Dropout(nn.Dropout):
     def forward(self, x):
         """As the host's; shape of x and result: [...]."""
         return dropout(x, self.p, self.training)
+
+
+class StepEmbedding(nn.Sequential):
+    """Linear, activation, Linear on the sinusoid of ``t - 1``; once for rows of one level."""
+
+    def __init__(self, D, inner, activation, gaps=None, sin_first=False, scale=1.0):
+        """Build the layers.
+
+        Args:
+            D (int): size of the sinusoid and of the embedding.
+            inner (int): size between the two layers.
+            activation (nn.Module): between them.
+            gaps (float): of ``sinusoid``; None is D / 2.
+            sin_first (bool): of ``sinusoid``.
+            scale (float): what ``t - 1`` is multiplied by.
+        """
+        super().__init__(nn.Linear(D, inner), activation, nn.Linear(inner, D))
+        self.form = {"dim": D, "gaps": D / 2 if gaps is None else gaps, "sin_first": sin_first}
+        self.scale = scale
+
+    def forward(self, t):
+        """Embeddings of levels, shapes: [M] and [M, D]."""
+        levels, place = t.unique(return_inverse=True)
+        embedded = super().forward(sinusoid((levels - 1).double() * self.scale, **self.form))
+        return F.embedding(place, embedded)
+
+
+def init_normal(module):
+    """Weights from N(0, 0.02^2) and no biases, for ``nn.Module.apply``."""
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.bias)
+    if isinstance(module, nn.MultiheadAttention):
+        nn.init.normal_(module.in_proj_weight, std=0.02)

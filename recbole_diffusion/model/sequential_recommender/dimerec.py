@@ -18,33 +18,30 @@ import math
 
 import torch
 from recbole.sampler import RepeatableSampler
-from recbole.utils import InputType
 from torch import nn
 
-from recbole_diffusion.diffusion.reverse import evenly_spaced
-from recbole_diffusion.diffusion.schedules import SCHEDULES
-from recbole_diffusion.diffusion.spherical import (
-    SphericalDiffusion,
-    great_circle_walk,
-    normalise,
-    posterior_walk,
-)
+from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
+from recbole_diffusion.diffusion.reverse import ancestral
+from recbole_diffusion.diffusion.spherical import SphericalDiffusion, great_circle, normalise
 from recbole_diffusion.diffusion.timesteps import PowerLaw
-from recbole_diffusion.model.generated_item import GeneratedItemRecommender
 from recbole_diffusion.model.layers.basic import Dropout
 from recbole_diffusion.model.layers.interests import AttentionInterests, LastInterests
+from recbole_diffusion.model.next_item import NextItemDiffusion
 from recbole_diffusion.model.positions import at, targets
-from recbole_diffusion.model.sequential_recommender.dreamrec import NOISE_SCHEDULES
 from recbole_diffusion.model.settings import (
     check_above_zero,
     check_flags,
+    check_known,
     check_not_negative,
     check_shares,
     check_whole,
     check_widths,
+    noise_betas,
 )
 
 GUIDANCE_TEMPERATURE = 0.1  # of the interests' loss where both of its sides are normalised
+# the paper's names of its schedules -> the names here
+SCHEDULE_NAMES = {"linear": "linear_fixed", "cosine": "cosine_clipped", "sqrt": "sqrt"}
 
 
 def sampled_softmax(score, negative_scores, target, negatives):
@@ -66,7 +63,7 @@ def sampled_softmax(score, negative_scores, target, negatives):
     return (score_all.logsumexp(dim=1) - score).mean()
 
 
-class DimeRec(GeneratedItemRecommender):
+class DimeRec(NextItemDiffusion):
     r"""Ranks by the cosine with an embedding generated on the unit sphere.
 
     The loss is ``L_gem + recon_weight L_recon + ssm_weight L_ssm``: the sampled softmax of the
@@ -88,7 +85,6 @@ class DimeRec(GeneratedItemRecommender):
       walk and are extracted once; the paper's algorithm prints them inside the loop.
     """
 
-    input_type = InputType.POINTWISE
     causal = True  # the interests at a position are those of the prefix
     croppable = True
     fused_adam = True
@@ -98,124 +94,91 @@ class DimeRec(GeneratedItemRecommender):
         """Build the model, or say why there is none.
 
         Args:
-            config (Config): the keys of ``DimeRec.yaml`` and of the host's sequential models.
+            config (Config): the keys of ``DimeRec.yaml`` and of RecBole's sequential models.
             dataset (Dataset): the built training data.
 
         Raises:
             ValueError: for a setting no model can be built with, with the reason.
         """
         super().__init__(config, dataset)
-        check_whole(config, "hidden_size", "n_interests", "diffusion_steps", "sampling_steps")
-        check_whole(config, "n_negatives")
+        check_whole(config, "n_interests", "sampling_steps", "n_negatives")
         check_not_negative(config, "recon_weight", "ssm_weight")
         check_above_zero(config, "embedding_std", "temperature", "level_power")
         check_shares(config, "dropout_prob")
-        check_flags(config, "normalize_guidance", "reverse_noise", "ablate_x_t")
+        check_flags(config, "normalize_guidance", "reverse_noise")
         check_widths(config, "dims_dnn")
-        D, K = config["hidden_size"], config["n_interests"]
+        check_known(config, "guidance", ("attention", "last"))
+        check_known(config, "negatives", ("uniform", "popularity", "batch"))
+        D, K, dropout = self.hidden_size, config["n_interests"], config["dropout_prob"]
         self.temperature = config["temperature"]
         self.recon_weight, self.ssm_weight = config["recon_weight"], config["ssm_weight"]
         self.normalize_guidance = config["normalize_guidance"]
-        self.ablate_x_t = config["ablate_x_t"]
-        self.diffusion = SphericalDiffusion(self._betas(config), config["walk_scale"], D)
-        self.timesteps = PowerLaw(self.diffusion.steps, config["level_power"])
-        self.levels = evenly_spaced(self.diffusion.steps, config["sampling_steps"])
-        self.walk = posterior_walk if config["reverse_noise"] else great_circle_walk
-        longest = self.diffusion.walk_scale * math.sqrt(D - 1) * self.diffusion.noise[-1].item()
-        if not config["reverse_noise"] and longest > math.pi:
-            raise ValueError(
-                f"reverse_noise: False follows great circles, on which steps of walk_scale "
-                f"{config['walk_scale']} wind round the sphere ({longest:.1f} radians at the last "
-                "level): take walk_scale: auto, or reverse_noise: True"
-            )
-        self.n_negatives = config["n_negatives"]
-        self.negative_sampler = self._negative_sampler(config, dataset)
 
-        self.item_embedding = nn.Embedding(self.n_items, D, padding_idx=0)
+        gaussian = GaussianDiffusion.from_betas(noise_betas(config, SCHEDULE_NAMES))
+        self.diffusion = SphericalDiffusion(gaussian, config["walk_scale"], D)
+        self.timesteps = PowerLaw(self.diffusion.steps, config["level_power"])
+        self.levels = self.levels_of(config["sampling_steps"])
+        walk_step = ancestral if config["reverse_noise"] else great_circle
+        self.step = walk_step(self.diffusion)
+        self.n_negatives, self.negative_sampler = config["n_negatives"], None
+        if config["negatives"] != "batch":
+            self.negative_sampler = RepeatableSampler(["train"], dataset, config["negatives"])
+
         with torch.no_grad():
             self.item_embedding.weight.mul_(config["embedding_std"])
-        self.dropout = Dropout(config["dropout_prob"])
-        self.interests = self._interests(config)
+        self.dropout = Dropout(dropout)
+        if config["guidance"] == "attention":
+            self.interests = AttentionInterests(D, K, self.max_seq_length)
+        else:
+            self.interests = LastInterests(D, K)
         self.step_embedding = nn.Embedding(self.diffusion.steps + 1, D)
         widths = [(2 + K) * D, *config["dims_dnn"]]
         layers = []
         for fan_in, fan_out in zip(widths, widths[1:]):
-            layers += [nn.Linear(fan_in, fan_out), nn.GELU(), Dropout(config["dropout_prob"])]
+            layers += [nn.Linear(fan_in, fan_out), nn.GELU(), Dropout(dropout)]
         self.denoiser = nn.Sequential(*layers, nn.Linear(widths[-1], D))
-
-    @staticmethod
-    def _betas(config):
-        name = config["noise_schedule"]
-        if name not in NOISE_SCHEDULES or name == "exp":
-            known = [known for known in NOISE_SCHEDULES if known != "exp"]
-            raise ValueError(f"noise_schedule {name!r} is unknown; known: {', '.join(known)}")
-        return SCHEDULES[NOISE_SCHEDULES[name]](config["diffusion_steps"])
-
-    @staticmethod
-    def _negative_sampler(config, dataset):
-        """RecBole's sampler of negatives; None takes those of the batch.
-
-        Raises:
-            ValueError: for an unknown kind.
-        """
-        kind = config["negatives"]
-        if kind == "batch":
-            return None
-        if kind not in ("uniform", "popularity"):
-            raise ValueError(f"negatives {kind!r} is neither uniform nor popularity nor batch")
-        return RepeatableSampler(["train"], dataset, kind)
-
-    def _interests(self, config):
-        kind, D, K = config["guidance"], config["hidden_size"], config["n_interests"]
-        if kind == "attention":
-            return AttentionInterests(D, K, self.max_seq_length)
-        if kind == "last":
-            return LastInterests(D, K)
-        raise ValueError(f"guidance {kind!r} is neither attention nor last")
 
     # ---------------------------------------------------------------- network
     def items(self):
-        """Embeddings of all items on the unit sphere.
-
-        Returns:
-            torch.Tensor: the padding's is 0, shape: [n_items, D].
-        """
+        """Embeddings of all items on the unit sphere, the padding's 0, shape: [n_items, D]."""
         return normalise(self.item_embedding.weight)
 
-    def _extract(self, item, seen):
-        """Interests of prefixes, shape: [B, q, K, D]; arguments as in ``AttentionInterests``."""
-        return self.interests(self.dropout(self.item_embedding(item)), seen)
+    def embed(self, item):
+        """Embeddings of the given items on the unit sphere, shapes: [M] and [M, D]."""
+        return normalise(self.item_embedding(item))
+
+    def _interests_of(self, interaction, seen):
+        """Interests of prefixes, [B, q, K, D]; ``seen`` as in ``AttentionInterests``."""
+        return self.interests(self.dropout(self.item_embedding(interaction[self.ITEM_SEQ])), seen)
 
     def guidance(self, interaction):
-        """The interests of the whole histories.
+        """The interests of the whole histories, g, shape: [B, K, D]."""
+        n, length = interaction[self.ITEM_SEQ].shape[1], interaction[self.ITEM_SEQ_LEN]
+        seen = torch.arange(n, device=length.device) < length[:, None]
+        return self._interests_of(interaction, seen[:, None])[:, 0]
 
-        Args:
-            interaction (Interaction): histories, left-aligned.
-
-        Returns:
-            torch.Tensor: g, shape: [B, K, D].
-        """
-        item, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
-        seen = torch.arange(item.shape[1], device=item.device) < length[:, None]
-        return self._extract(item, seen[:, None])[:, 0]
+    def guidance_at(self, interaction, row, position):
+        """The interests of the targets' prefixes, g, shape: [M, K, D]."""
+        if interaction[self.POS_ITEM_ID].dim() == 1:
+            return self.guidance(interaction)
+        item = interaction[self.ITEM_SEQ]  # [B, n]
+        seen = torch.ones_like(item, dtype=torch.bool).unsqueeze(1).expand(-1, item.shape[1], -1)
+        return at(self._interests_of(interaction, seen.tril()), row, position)
 
     def forward(self, x_t, t, g):
-        """Estimate the clean embedding.
-
-        Args:
-            x_t (torch.Tensor): the target at level t, on the unit sphere, shape: [B, D].
-            t (torch.Tensor): levels, shape: [B].
-            g (torch.Tensor): interests, shape: [B, K, D].
-
-        Returns:
-            torch.Tensor: x0_hat on the unit sphere, shape: [B, D].
-        """
-        if self.ablate_x_t:
-            x_t = torch.zeros_like(x_t)
+        """x0_hat on the unit sphere, shape: [M, D], of interests g, shape: [M, K, D]."""
         step = self.step_embedding(t)
         return normalise(self.denoiser(torch.cat([x_t, step, g.flatten(start_dim=1)], dim=1)))
 
     # ---------------------------------------------------------------- training
+    def draw_negatives(self, target):
+        """Items that every row of the batch is told from: ``n_negatives``, or the M targets."""
+        if self.negative_sampler is None:
+            return target
+        return torch.as_tensor(
+            self.negative_sampler.sampling(self.n_negatives), device=target.device
+        )
+
     def calculate_loss(self, interaction):
         """``L_gem + recon_weight L_recon + ssm_weight L_ssm``, a mean over the targets.
 
@@ -226,28 +189,21 @@ class DimeRec(GeneratedItemRecommender):
         Returns:
             torch.Tensor: shape: [].
         """
-        item, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        length = interaction[self.ITEM_SEQ_LEN]
         row, position, target = targets(interaction[self.POS_ITEM_ID], length)
-        if interaction[self.POS_ITEM_ID].dim() == 1:
-            g = self.guidance(interaction)
-        else:
-            n = item.shape[1]
-            seen = torch.ones(n, n, dtype=torch.bool, device=item.device).tril()
-            everywhere = self._extract(item, seen.expand(len(item), n, n))  # [B, n, K, D]
-            g = at(everywhere, row, position)  # [M, K, D]
+        g = self.guidance_at(interaction, row, position)
         negatives = self.draw_negatives(target)
         e_a, e_i = self.item_embedding(target), self.item_embedding(negatives)
-        x0, others = normalise(e_a), normalise(e_i)
+        others = normalise(e_i)
 
-        sides = (normalise(g) / GUIDANCE_TEMPERATURE, x0, others)
+        sides = (normalise(g) / GUIDANCE_TEMPERATURE, normalise(e_a), others)
         interests, wanted, unwanted = sides if self.normalize_guidance else (g, e_a, e_i)
         nearest = torch.einsum("mkd,md->mk", interests, wanted).argmax(dim=1)
         g_u = interests[torch.arange(len(g), device=g.device), nearest]  # [M, D]
         loss = sampled_softmax((g_u * wanted).sum(dim=1), g_u @ unwanted.T, target, negatives)
 
-        t, _ = self.timesteps.sample(len(target))
-        x_t = self.diffusion.q_sample(x0, t, torch.randn_like(x0))
-        x0_hat = self.forward(x_t, t, g)
+        t, _ = self.sample_t(interaction, row)
+        x0_hat, x0 = self.rebuild(target, t, g)
         if self.recon_weight:
             squared = (x0_hat - x0.detach()).square().sum(dim=1).mean()
             loss = loss + self.recon_weight * squared
@@ -256,37 +212,3 @@ class DimeRec(GeneratedItemRecommender):
             ssm = sampled_softmax((scaled * x0).sum(dim=1), scaled @ others.T, target, negatives)
             loss = loss + self.ssm_weight * ssm
         return loss
-
-    def draw_negatives(self, target):
-        """Items that every row of the batch is told from.
-
-        Args:
-            target (torch.Tensor): target items, shape: [M].
-
-        Returns:
-            torch.Tensor: shape: [S], S being ``n_negatives``, or M in the batch.
-        """
-        if self.negative_sampler is None:
-            return target
-        return torch.as_tensor(
-            self.negative_sampler.sampling(self.n_negatives), device=target.device
-        )
-
-    # ---------------------------------------------------------------- scoring
-    @property
-    def denoiser_calls(self):
-        """Passes through the denoiser for a scored row: one a level visited (int)."""
-        return len(self.levels) - 1
-
-    @torch.no_grad()
-    def generate(self, g):
-        """The next item's embedding, by a walk from a random point of the sphere.
-
-        Args:
-            g (torch.Tensor): interests, shape: [B, K, D].
-
-        Returns:
-            torch.Tensor: x_0 on the unit sphere, shape: [B, D].
-        """
-        start = normalise(torch.randn_like(g[:, 0]))
-        return self.walk(self.diffusion, lambda x, t: self.forward(x, t, g), start, self.levels)
