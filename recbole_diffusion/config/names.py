@@ -20,6 +20,7 @@ MODELS = {
     "MarkovChain": "sequential_recommender.markovchain",
     "DreamRec": "sequential_recommender.dreamrec",
     "DimeRec": "sequential_recommender.dimerec",
+    "DiffuRec": "sequential_recommender.diffurec",
     "DiffRec": "general_recommender.diffrec",
     "LDiffRec": "general_recommender.ldiffrec",
     "TDiffRec": "general_recommender.tdiffrec",

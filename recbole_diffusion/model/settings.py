@@ -77,6 +77,20 @@ def check_flags(config, *keys):
             raise ValueError(f"{key} is {config[key]!r}, it must be True or False")
 
 
+def check_heads(config):
+    """Refuses a ``hidden_size`` that ``n_heads`` attention heads cannot share.
+
+    Raises:
+        ValueError: naming both.
+    """
+    check_whole(config, "hidden_size", "n_heads")
+    if config["hidden_size"] % config["n_heads"]:
+        raise ValueError(
+            f"hidden_size {config['hidden_size']} cannot be divided among n_heads "
+            f"{config['n_heads']}; it must be a multiple"
+        )
+
+
 def check_known(config, key, known):
     """Refuses a setting that is not one of the known values.
 

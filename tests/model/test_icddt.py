@@ -293,7 +293,6 @@ def test_columns_of_padding_can_be_cropped():
 
 
 def test_sequences_are_moved_to_the_right():
-    model = build()
     sequence = torch.tensor([[1, 2, 3], [4, 5, 0], [6, 0, 0], [0, 0, 0]])
     moved = align_right(sequence, torch.tensor([3, 2, 1, 0]))
     assert moved.tolist() == [[1, 2, 3], [0, 4, 5], [0, 0, 6], [0, 0, 0]]

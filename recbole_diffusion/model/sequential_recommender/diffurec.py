@@ -19,8 +19,8 @@ from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral
 from recbole_diffusion.diffusion.schedules import PLAIN_SCHEDULES
 from recbole_diffusion.diffusion.timesteps import Uniform
-from recbole_diffusion.model.layers.basic import StepEmbedding, init_normal
-from recbole_diffusion.model.settings import check_not_negative, noise_betas
+from recbole_diffusion.model import settings
+from recbole_diffusion.model.layers.basic import Dropout, StepEmbedding, init_normal
 from recbole_diffusion.model.truncated import TruncatedWalk
 
 
@@ -44,18 +44,22 @@ class DiffuRec(TruncatedWalk):
     def __init__(self, config, dataset):
         """Build the model from the keys of ``DiffuRec.yaml``; a wrong one is a ValueError."""
         super().__init__(config, dataset)
-        check_not_negative(config, "lambda_uncertainty")
+        settings.check_whole(config, "n_layers")
+        settings.check_heads(config)
+        settings.check_not_negative(config, "lambda_uncertainty")
+        settings.check_shares(config, "hidden_dropout_prob", "embedding_dropout_prob")
         D, dropout = self.hidden_size, config["hidden_dropout_prob"]
-        self.diffusion = GaussianDiffusion.from_betas(noise_betas(config, PLAIN_SCHEDULES))
+        self.diffusion = GaussianDiffusion.from_betas(settings.noise_betas(config, PLAIN_SCHEDULES))
         self.timesteps, self.step = Uniform(self.diffusion.steps), ancestral(self.diffusion)
         self.truncate(config["truncation"])
 
         self.delta = config["lambda_uncertainty"]
         self.step_embedding = StepEmbedding(D, 4 * D, nn.SiLU())
-        self.dropout, self.norm = nn.Dropout(config["embedding_dropout_prob"]), nn.LayerNorm(D)
+        self.dropout, self.norm = Dropout(config["embedding_dropout_prob"]), nn.LayerNorm(D)
         block = nn.TransformerEncoderLayer(
             D, config["n_heads"], 4 * D, dropout, activation="gelu", batch_first=True
         )
+        block.dropout = block.dropout1 = block.dropout2 = Dropout(dropout)
         self.blocks = nn.TransformerEncoder(block, config["n_layers"], enable_nested_tensor=False)
         self.apply(init_normal)
 
