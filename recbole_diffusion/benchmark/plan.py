@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_diffusion.benchmark.protocol import SHARED
+from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.names import resolve
 from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.properties import ablations, space_file
@@ -22,8 +23,6 @@ FIRST_SEED = 2020
 # What a file may hold beside the keys of properties/benchmark.yaml.
 OPTIONS = {"models", "dataset", "config_files", "external"}
 OF_A_MODEL = {"model", "config_files", "settings", "space", "ablates", "change"}
-# Set by the benchmark for every run.
-OWN = {"seed", "checkpoint_dir", "resume", "result_file", "show_progress", "model", "dataset"}
 
 
 class Entry(NamedTuple):
@@ -219,7 +218,7 @@ def make_plan(options, file=None):
     limit = settings["max_train_seconds"]
     if limit is not None and (type(limit) not in (int, float) or not limit > 0):
         raise ConfigError(f"max_train_seconds is {limit!r}, not a number above 0")
-    own = OWN & set(settings)
+    own = set(of_kind("benchmark")) & set(settings)
     if own:
         raise ConfigError(f"{sorted(own)[0]} is set by the benchmark itself")
     if not values.get("dataset"):
@@ -251,7 +250,8 @@ def make_plan(options, file=None):
         for entry in entries:
             if not entry.ablates:
                 # Refuses now what would be refused after hours.
-                own = (OWN | {"max_train_seconds", *SHARED}) & set(space_of(entry))
+                same = {*of_kind("benchmark"), *of_kind("all_rows"), *SHARED}
+                own = same & set(space_of(entry))
                 if own:
                     raise ConfigError(
                         f"model {entry.label}: {sorted(own)[0]} is the same for all rows, and its "
@@ -294,7 +294,7 @@ def _entries(models):
                 f"model {label} has '{sorted(unknown)[0]}', which is none of {sorted(OF_A_MODEL)}"
             )
         settings = _files(parts.get("config_files")) | (parts.get("settings") or {})
-        own = (OWN | {"max_train_seconds"}) & set(settings)
+        own = {*of_kind("benchmark"), *of_kind("all_rows")} & set(settings)
         if own:
             raise ConfigError(f"model {label}: {sorted(own)[0]} is the same for all rows")
         if "ablates" in parts:

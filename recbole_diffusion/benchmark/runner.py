@@ -13,9 +13,9 @@ from recbole_diffusion.benchmark.journal import FORMAT, Journal, State, place, r
 from recbole_diffusion.benchmark.plan import run_id
 from recbole_diffusion.benchmark.protocol import SHARED, refusal
 from recbole_diffusion.benchmark.sitting import describe
+from recbole_diffusion.config.keys import of_kind
 
 WAIT = 0.1  # seconds between looks at the running processes
-OF_A_SEED = {"seed", "checkpoint_dir"}  # in which alone the seeds of a row differ
 
 
 class Runner:
@@ -338,7 +338,7 @@ class Runner:
 
     def _config_id(self, label, config):
         """The id of a row's configuration, which is written if the journal does not have it."""
-        config = {key: value for key, value in config.items() if key not in OF_A_SEED}
+        config = {key: value for key, value in config.items() if key not in of_kind("seed")}
         content = json.dumps([label, config], sort_keys=True)
         name = hashlib.sha256(content.encode()).hexdigest()[:10]
         if name not in self.state.configs:

@@ -18,7 +18,7 @@ from recbole.utils import ModelType
 
 from recbole_diffusion import compat
 from recbole_diffusion.config import properties, traits
-from recbole_diffusion.config.keys import HOST_KEYS, PICKLED
+from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.names import (
     check_class,
     host_base,
@@ -95,7 +95,7 @@ class Config(HostConfig):
         folder = properties_dir()
         ours = read_yaml(folder / "overall.yaml")
         if self.internal_config_dict["MODEL_TYPE"] not in RANKERS:
-            for key in ("metrics", "valid_metric", "load_col"):
+            for key in of_kind("ranking"):
                 ours.pop(key)
         files = properties.model_files(model_class)
         if (folder / "dataset" / f"{dataset}.yaml").is_file():
@@ -144,7 +144,8 @@ class Config(HostConfig):
 
     # ---------------------------------------------------------------- checks
     def _known_keys(self):
-        keys = {key for group in self.parameters.values() for key in group} | HOST_KEYS
+        keys = {key for group in self.parameters.values() for key in group}
+        keys |= set(of_kind("host"))
         keys |= set(read_yaml(properties_dir() / "overall.yaml"))
         keys |= _host_yaml_keys("overall.yaml", "dataset/sample.yaml", "quick_start_config/*.yaml")
         for file in properties_dir().glob("dataset/*.yaml"):
@@ -171,7 +172,7 @@ class Config(HostConfig):
             raise ConfigError(f"unknown setting '{key}' for {self.model}{hint}")
 
     def _check_values(self):
-        for key in PICKLED:
+        for key in of_kind("pickled"):
             if self.external_config_dict.get(key):
                 raise ConfigError(
                     f"{key} is not supported: RecBole pickles whole objects there, and loading a "
@@ -188,7 +189,7 @@ class Config(HostConfig):
         for key, allowed in choices.items():
             if self[key] not in allowed:
                 raise ConfigError(f"{key} is '{self[key]}', not one of {list(allowed)}")
-        for key in ("epochs", "train_batch_size", "eval_users_per_batch", "MAX_ITEM_LIST_LENGTH"):
+        for key in of_kind("count"):
             if type(self[key]) is not int or self[key] < 1:
                 raise ConfigError(f"{key} is {self[key]!r}, it must be a whole number above 0")
         for split in self["eval_args"]["split"] or {}:

@@ -18,6 +18,7 @@ import recbole_diffusion
 from recbole_diffusion.config import config as config_module
 from recbole_diffusion.config import properties
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.names import MODELS, get_model
 from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.values import ConfigError, parse_value, read_yaml
@@ -103,7 +104,7 @@ def test_every_key_of_our_yamls_is_read_by_our_code_or_recboles():
 
 
 def test_every_key_our_code_reads_is_declared():
-    declared = keys_of(YAMLS) | config_module.HOST_KEYS
+    declared = keys_of(YAMLS) | set(of_kind("host"))
     for model in MODELS:
         declared |= set(Config(model, "tiny").final_config_dict)
 
@@ -142,7 +143,7 @@ def test_the_comment_of_every_key_names_the_type_of_its_value(file):
 
 def test_the_keys_known_besides_all_lists_are_read_by_recbole():
     code = "\n".join(file.read_text(encoding="utf-8") for file in HOST.rglob("*.py"))
-    unread = [key for key in config_module.HOST_KEYS if not re.search(rf"[\"']{key}[\"']", code)]
+    unread = [key for key in of_kind("host") if not re.search(rf"[\"']{key}[\"']", code)]
     assert not unread
 
 
@@ -231,7 +232,7 @@ def test_a_file_that_is_missing_or_no_mapping_is_refused_by_name(tmp_path):
     assert read_yaml("empty.yaml") == {}
 
 
-@pytest.mark.parametrize("key", config_module.PICKLED)
+@pytest.mark.parametrize("key", of_kind("pickled"))
 def test_paths_of_pickled_files_are_refused(key):
     with pytest.raises(ConfigError, match=f"{key} is not supported: .*pickle"):
         Config("Pop", "tiny", config_dict={key: "x.pth"})
