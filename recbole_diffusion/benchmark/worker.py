@@ -143,7 +143,7 @@ def run(job):
     if job["kind"] == "seed":
         result["checkpoint"] = trainer.saved_model_file
         result |= test(job, config, fitted)
-        result["steps"] = quality_by_steps(config, fitted) if job["steps"] else None
+        result["steps"] = quality_by_steps(fitted) if job["steps"] else None
     else:
         Path(trainer.saved_model_file).unlink(missing_ok=True)
     Path(trainer.last_file).unlink(missing_ok=True)

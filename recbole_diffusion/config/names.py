@@ -157,7 +157,11 @@ def check_class(model_class):
     Raises:
         ValueError: if it is none, or says something of itself that is of a wrong type.
     """
-    if not isinstance(getattr(model_class, "type", None), ModelType):
+    try:
+        kind = model_class.type
+    except AttributeError:
+        kind = None
+    if not isinstance(kind, ModelType):
         raise ValueError(f"{model_class!r} is no class of a recommender of RecBole's kinds")
     traits.of(model_class)
     if is_ours(model_class) and not is_shipped(model_class) and model_class not in _strangers:

@@ -1,9 +1,12 @@
 """What does a model say of itself? One table; who wants to know asks `of`.
 
-A trait is a class attribute of the model. A class that says nothing has the defaults.
+A trait is a class attribute of the model. A class that says nothing has the defaults. What only an
+instance knows has a reader of its own below.
 """
 
 from typing import NamedTuple
+
+WALKS = ("levels", "sampler", "lowest")
 
 
 class Traits(NamedTuple):
@@ -28,6 +31,14 @@ class Traits(NamedTuple):
             ``recbole_diffusion.trainer.TrainerHooks``. None takes RecBole's for the model, with our
             hooks.
         collapse_advice (str): what to do when the items' embeddings collapse; None does not warn.
+        generates (bool): it ranks ``items()``, the embeddings of all items, by the one that
+            ``generate(guidance)`` makes of ``guidance(interaction)``.
+        weighs_guidance (bool): it weighs its guidance by ``guidance_weight``, which can be set
+            anew.
+        shorter_walk (str): how its reverse walk takes fewer steps over the levels of ``diffusion``:
+            ``levels``, over its list ``levels``, which can be set anew; ``sampler``, the same where
+            its ``sampler`` is ``ddim``, while other samplers visit all levels; ``lowest``, over the
+            lowest ``walk_steps``. None is not at all.
     """
 
     causal: bool = False
@@ -40,6 +51,9 @@ class Traits(NamedTuple):
     fused_adam: bool = False
     trainer: str = None
     collapse_advice: str = None
+    generates: bool = False
+    weighs_guidance: bool = False
+    shorter_walk: str = None
 
 
 # What RecBole's classes do not say themselves: seen to give the same loss and scores on cropped
@@ -62,7 +76,7 @@ def of(model_class):
         Traits: its own, its bases' or the defaults.
 
     Raises:
-        ValueError: if a trait is of another type than it must be.
+        ValueError: if a trait is of another type than it must be, or names no known walk.
     """
     if model_class.__module__.startswith("recbole."):
         return OF_THE_HOST.get(model_class.__name__, Traits())
@@ -74,7 +88,24 @@ def of(model_class):
             raise ValueError(
                 f"{model_class.__name__}.{name} is {value!r}, not of type {kind.__name__}"
             )
+    walk = found["shorter_walk"]
+    if walk not in (None, *WALKS):
+        raise ValueError(
+            f"{model_class.__name__}.shorter_walk is {walk!r}, not one of {', '.join(WALKS)}"
+        )
     return Traits(**found)
+
+
+def item_embedding(model):
+    """The table of item embeddings that a model trains.
+
+    Args:
+        model (torch.nn.Module): ours and RecBole's call it ``item_embedding``.
+
+    Returns:
+        torch.nn.Module: None where there is none of that name.
+    """
+    return getattr(model, "item_embedding", None)
 
 
 def denoiser_calls(model):

@@ -12,6 +12,8 @@ class GeneratedItemRecommender(SequentialRecommender):
     [B, D].
     """
 
+    generates = True
+
     def full_sort_predict(self, interaction):
         """Scores of all items, the padding in column 0.
 

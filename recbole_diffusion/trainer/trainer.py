@@ -61,6 +61,7 @@ class TrainerHooks:
         curve (list of list): epoch, seconds of training and validation so far, and validation
             score, one a validation.
         evaluation_seed (int): of the random generator that evaluations have for themselves.
+        truncation_report (dict): why a `TruncationTrainer` takes as many steps as it does, or None.
         observer: what else looks at the ranked rows, with ``collect`` as the audit has it; or None.
     """
 
@@ -90,6 +91,7 @@ class TrainerHooks:
         self.curve = []
         self.evaluation_seed = config["seed"]
         self.observer = None
+        self.truncation_report = None
         self.trained_items = None
         self.dataset = None
         self._valid_result = None

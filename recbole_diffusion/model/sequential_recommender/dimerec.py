@@ -92,6 +92,7 @@ class DimeRec(GeneratedItemRecommender):
     causal = True  # the interests at a position are those of the prefix
     croppable = True
     fused_adam = True
+    shorter_walk = "levels"
     collapse_advice = "raise ssm_weight, which tells items apart, or lower temperature"
 
     def __init__(self, config, dataset):

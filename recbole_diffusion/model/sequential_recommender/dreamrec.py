@@ -113,6 +113,8 @@ class DreamRec(GeneratedItemRecommender):
     croppable = True
     item_table = True  # the embeddings that items begin with are handed to the constructor
     fused_adam = True
+    weighs_guidance = True
+    shorter_walk = "sampler"
     collapse_advice = (
         "the squared error alone is smallest when all items are one point: set normalize: True, a "
         "ce_weight such as 0.1, or fixed embeddings (item_embeddings or pretrain)"

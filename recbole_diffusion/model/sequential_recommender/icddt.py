@@ -138,6 +138,7 @@ class ICDDT(SequentialRecommender):
     input_type = InputType.POINTWISE
     behavior_input = True  # batches carry the behaviours
     croppable = True
+    shorter_walk = "lowest"
     trainer = "recbole_diffusion.trainer.truncation:TruncationTrainer"
 
     def __init__(self, config, dataset):
