@@ -169,6 +169,29 @@ def check_class(model_class):
     return model_class
 
 
+def class_named_by(model_class, trait):
+    """The class that a trait of a model names.
+
+    Args:
+        model_class (type): the model's class.
+        trait (str): a trait whose value is ``module:Class``.
+
+    Returns:
+        type: the class; None where the model names none.
+
+    Raises:
+        ValueError: if there is no such class.
+    """
+    named = traits.of(model_class)._asdict()[trait]
+    if named is None:
+        return None
+    module, _, name = named.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{model_class.__name__}.{trait} is {named!r}: {error}") from error
+
+
 def _unknown(name, known):
     newer = {_plain(model): model for model in compat.NEW_IN_1_2_1}.get(_plain(name))
     if newer is not None and compat.too_new(newer):

@@ -30,6 +30,10 @@ class Traits(NamedTuple):
         trainer (str): its trainer, ``module:Class``; the class derives from
             ``recbole_diffusion.trainer.TrainerHooks``. None takes RecBole's for the model, with our
             hooks.
+        dataset_class (str): its data set, ``module:Class``. None takes the one of this package for
+            its kind of model, or RecBole's where there is none.
+        inverts_items (bool): it inverts a dense matrix of items by items, and is refused where
+            there are very many.
         collapse_advice (str): what to do when the items' embeddings collapse; None does not warn.
         generates (bool): it ranks ``items()``, the embeddings of all items, by the one that
             ``generate(guidance)`` makes of ``guidance(interaction)``.
@@ -50,20 +54,28 @@ class Traits(NamedTuple):
     item_clusters: bool = False
     fused_adam: bool = False
     trainer: str = None
+    dataset_class: str = None
+    inverts_items: bool = False
     collapse_advice: str = None
     generates: bool = False
     weighs_guidance: bool = False
     shorter_walk: str = None
 
 
-# What RecBole's classes do not say themselves: seen to give the same loss and scores on cropped
-# batches. Not STAMP: it averages the padding's embedding in.
+# What RecBole's classes do not say themselves. Croppable: seen to give the same loss and scores on
+# cropped batches. Not STAMP: it averages the padding's embedding in. The data sets: those that
+# RecBole finds by their names; FEARec reads the prefixes that RecBole's stores, unlike ours.
 OF_THE_HOST = {
-    name: Traits(croppable=True)
-    for name in (
-        "SASRec", "GRU4Rec", "BERT4Rec", "NARM", "SRGNN", "GCSAN", "CORE", "FPMC", "TransRec",
-    )
-}  # fmt: skip
+    **dict.fromkeys(
+        ("SASRec", "GRU4Rec", "BERT4Rec", "NARM", "SRGNN", "GCSAN", "CORE", "FPMC", "TransRec"),
+        Traits(croppable=True),
+    ),
+    "DIEN": Traits(dataset_class="recbole.data.dataset:DIENDataset"),
+    "GRU4RecKG": Traits(dataset_class="recbole.data.dataset:GRU4RecKGDataset"),
+    "KSR": Traits(dataset_class="recbole.data.dataset:KSRDataset"),
+    "FEARec": Traits(dataset_class="recbole.data.dataset:SequentialDataset"),
+    "EASE": Traits(inverts_items=True),
+}
 
 
 def of(model_class):

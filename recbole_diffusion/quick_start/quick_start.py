@@ -27,7 +27,7 @@ from recbole_diffusion.trainer.choose import get_trainer
 from recbole_diffusion.trainer.randomness import own_randomness
 from recbole_diffusion.trainer.trainer import TrainerHooks, newest_last
 
-EASE_ITEMS = 15_000  # EASE inverts a dense items x items matrix: 30,000 took 15 to 18 GB
+MOST_INVERTED = 15_000  # items by items, as EASE does: 30,000 took 15 to 18 GB
 
 
 def run_recbole_diffusion(
@@ -193,10 +193,10 @@ def read_data(config):
         raise DataError(
             f"topk {config['topk']} asks for more than the {data.item_num - 1} items there are"
         )
-    if config["model"] == "EASE" and data.item_num > EASE_ITEMS:
+    if traits.of(config.model_class).inverts_items and data.item_num > MOST_INVERTED:
         raise DataError(
-            f"EASE inverts a dense matrix of {data.item_num} x {data.item_num} items, which takes "
-            f"tens of GB and up to an hour: it is not run above {EASE_ITEMS} items"
+            f"{config['model']} inverts a dense matrix of {data.item_num} x {data.item_num} items, "
+            f"which takes tens of GB and up to an hour: it is not run above {MOST_INVERTED} items"
         )
     return data, prepare_data(config, data)
 
