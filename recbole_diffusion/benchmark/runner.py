@@ -101,6 +101,9 @@ class Runner:
         if isinstance(found.get("error"), str):  # else of a row of that name
             raise ValueError(found["error"])
         reasons = {label: one["error"] for label, one in found.items() if "error" in one}
+        for one in found.values():
+            for line in one.get("warnings", []):
+                self.say(line)
         protocols = {label: one["protocol"] for label, one in found.items() if "protocol" in one}
         if not protocols:
             raise ValueError("no model can be run: " + next(iter(reasons.values())))
@@ -256,6 +259,7 @@ class Runner:
         folder = self.output / "running"
         folder.mkdir(parents=True, exist_ok=True)
         files = [folder / f"{name}.{kind}.json" for kind in ("job", "result")]
+        job = job | {"models": [entry.model for entry in self.plan.entries]}
         files[0].write_text(json.dumps(job), encoding="utf-8")
         files[1].unlink(missing_ok=True)
         threads = {f"{lib}_NUM_THREADS": str(self.plan.threads) for lib in ("OMP", "MKL")}

@@ -46,9 +46,13 @@ class Config(HostConfig):
     Raises:
         ConfigError: on an unknown key, with the nearest known one, or on a value out of range.
         ValueError: on an unknown model.
+
+    Attributes:
+        warnings (list of str): what was warned of.
     """
 
     def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None):
+        self.warnings = []
         super().__init__(model, dataset, config_file_list, config_dict)
         self._check_keys()
         self._check_values()
@@ -143,6 +147,10 @@ class Config(HostConfig):
             raise ConfigError(str(error)) from error
 
     # ---------------------------------------------------------------- checks
+    def _warn(self, message):
+        self.warnings.append(message)
+        getLogger().warning(message)
+
     def _known_keys(self):
         keys = {key for group in self.parameters.values() for key in group}
         keys |= set(of_kind("host"))
@@ -160,7 +168,7 @@ class Config(HostConfig):
         owners = _owners_of_keys()
         for key in unknown:
             if key in owners:
-                getLogger().warning(
+                self._warn(
                     f"'{key}' is a key of {', '.join(sorted(owners[key])[:3])}; "
                     f"{self.model} does not read it"
                 )
