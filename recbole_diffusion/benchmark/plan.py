@@ -187,9 +187,10 @@ def make_plan(options, file=None):
     Args:
         options (dict): keys of ``properties/benchmark.yaml``, ``models`` (a list of names, or label
             to ``model``, ``config_files``, ``settings`` and ``space``, or of an ablation to
-            ``ablates``, the label of another row, and ``change``, in words), ``dataset``,
-            ``config_files`` (YAML files of settings of every run), ``external`` (name to file), and
-            any other key as a setting of every run; texts are read as YAML.
+            ``ablates``, the label of another row, and ``change``, in words; ``settings`` may be the
+            one word of the key of that name, published or default), ``dataset``, ``config_files``
+            (YAML files of settings of every run), ``external`` (name to file), and any other key as
+            a setting of every run; texts are read as YAML.
         file (str or Path): YAML with the same keys.
 
     Returns:
@@ -210,7 +211,7 @@ def make_plan(options, file=None):
             hint = f"did you mean '{near[0]}'?" if near else "settings of runs go to `settings:`"
             raise ConfigError(f"{file}: a benchmark has no '{key}'; {hint}")
     options = {k: parse_value(v) if isinstance(v, str) else v for k, v in options.items()}
-    settings |= _files(given.get("config_files")) | (given.get("settings") or {})
+    settings |= _files(given.get("config_files")) | _settings(given.get("settings"))
     settings |= {key: given[key] for key in of_all & given.keys()}
     settings |= _files(options.get("config_files"))
     settings |= {key: value for key, value in options.items() if key not in known}
@@ -268,6 +269,15 @@ def _files(files):
     return settings
 
 
+def _settings(given):
+    """What stands under ``settings`` in a file: settings, or the word of the key of that name."""
+    if isinstance(given, str):
+        return {"settings": given}
+    if not isinstance(given, dict | None):
+        raise ConfigError(f"settings is {given!r}, neither `key: value` lines nor a word")
+    return given or {}
+
+
 def _seeds(seeds):
     if type(seeds) is int and seeds > 0:
         return list(range(FIRST_SEED, FIRST_SEED + seeds))
@@ -293,7 +303,7 @@ def _entries(models):
             raise ConfigError(
                 f"model {label} has '{sorted(unknown)[0]}', which is none of {sorted(OF_A_MODEL)}"
             )
-        settings = _files(parts.get("config_files")) | (parts.get("settings") or {})
+        settings = _files(parts.get("config_files")) | _settings(parts.get("settings"))
         own = {*of_kind("benchmark"), *of_kind("all_rows")} & set(settings)
         if own:
             raise ConfigError(f"model {label}: {sorted(own)[0]} is the same for all rows")

@@ -1,8 +1,9 @@
 """The configuration of a run: where settings come from, and which keys exist.
 
 Order, later wins: RecBole's defaults and ``properties/overall.yaml``, ``model/<Model>.yaml``,
-``dataset/<dataset>.yaml``, ``model/<Model>@<dataset>.yaml``, the user's files, dictionary and
-command line. A key that nothing reads is an error.
+``dataset/<dataset>.yaml``, ``model/<Model>@<dataset>.yaml`` (the published run of that pair;
+``settings: default`` leaves it out), the user's files, dictionary and command line. A key that
+nothing reads is an error.
 """
 
 import difflib
@@ -104,8 +105,17 @@ class Config(HostConfig):
         files = properties.model_files(model_class)
         if (folder / "dataset" / f"{dataset}.yaml").is_file():
             files.append(folder / "dataset" / f"{dataset}.yaml")
-        for file in files + properties.model_files(model_class, dataset):
+        for file in files:
             ours.update(read_yaml(file))
+        if (ours | self.external_config_dict)["settings"] == "published":
+            published = properties.model_files(model_class, dataset)
+            for file in published:
+                ours.update(read_yaml(file))
+            if not published and "settings" in self.file_config_dict | self.variable_config_dict:
+                self._warn(
+                    f"settings is published, but no published run of {model} on {dataset} is "
+                    "known: the default settings are taken"
+                )
         if (ours | self.external_config_dict).get("SPLIT") == "sequence":
             # RecBole's habit is leave-one-out for sequential models and a random order for Pop.
             by_time = _host_default("eval_args") | {"order": "TO"}  # 8:1:1
@@ -188,6 +198,7 @@ class Config(HostConfig):
                     "configuration instead; loading them takes seconds"
                 )
         choices = {
+            "settings": ("published", "default"),
             "SPLIT": (None, "sequence"),
             "train_rows": ("all", "last"),
             "train_behaviors": ("all", "target"),

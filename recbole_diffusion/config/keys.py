@@ -24,6 +24,7 @@ KEYS = {
     "model": "host made benchmark",
     "dataset": "host made benchmark",
     "config_files": "host not_of_a_run",
+    "settings": "one_training",
     "MODEL_TYPE": "host made",
     "MODEL_INPUT_TYPE": "made",
     "seed": "clusters benchmark seed",

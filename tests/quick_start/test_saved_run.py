@@ -69,6 +69,7 @@ def test_the_configuration_is_that_of_the_run(model, settings, run):
     then, now = json.loads(state["config"]), json.loads(checkpoint.config_text(found))
     different = {key for key in then.keys() | now.keys() if then.get(key) != now.get(key)}
     assert different == {"result_file"} and now["result_file"] is None
+    assert now["settings"] == "published" and not found.warnings  # nobody asked for it
     assert checkpoint.run_name(found) in result["checkpoint"]
 
 
