@@ -5,7 +5,8 @@ from recbole.utils import ModelType
 
 from recbole_diffusion.config.names import class_named_by
 from recbole_diffusion.config.values import ConfigError
-from recbole_diffusion.data.dataset import BehaviorData, GeneralDataset, LazySequentialDataset
+from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
+from recbole_diffusion.data.splits import BehaviorData
 
 OF_A_KIND = {
     ModelType.GENERAL: GeneralDataset,

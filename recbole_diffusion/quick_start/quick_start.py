@@ -25,7 +25,8 @@ from recbole_diffusion.quick_start.item_table import item_table
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.choose import get_trainer
 from recbole_diffusion.trainer.randomness import own_randomness
-from recbole_diffusion.trainer.trainer import TrainerHooks, newest_last
+from recbole_diffusion.trainer.saving import newest_last
+from recbole_diffusion.trainer.trainer import TrainerHooks
 
 MOST_INVERTED = 15_000  # items by items, as EASE does: 30,000 took 15 to 18 GB
 
