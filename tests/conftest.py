@@ -2,12 +2,14 @@
 
 import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from recbole_diffusion import compat
+from recbole_diffusion.config import names
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
@@ -78,6 +80,7 @@ SMALL = {
     "ICDDT": {"hidden_size": 8, "n_layers": 1, "diffusion_steps": 4, "truncation": 1.0},
     "DreamRec": {"hidden_size": 8, "diffusion_steps": 4},
     "DimeRec": {"hidden_size": 8, "diffusion_steps": 4, "sampling_steps": 2, "n_negatives": 5},
+    "DiffuRec": {"hidden_size": 8, "n_layers": 1, "n_heads": 1, "diffusion_steps": 4},
     "SASRec": {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1},
     "GRU4Rec": {"embedding_size": 8, "hidden_size": 8},
     "MultiVAE": {"latent_dimension": 4, "mlp_hidden_size": [8]},
@@ -137,3 +140,39 @@ def run(shop, small):
         )
 
     return run
+
+
+STRANGER = '''
+from recbole.model.sequential_recommender import GRU4Rec
+
+
+class Stranger(GRU4Rec):
+    """GRU4Rec with a factor on its scores."""
+
+    croppable = True
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.factor = config["score_factor"]
+
+    def full_sort_predict(self, interaction):
+        return self.factor * super().full_sort_predict(interaction)
+'''
+
+
+@pytest.fixture
+def stranger(shop, monkeypatch):
+    """Writes a model with its own properties/ into the working directory; gives its name."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(names, "_strangers", [])
+    monkeypatch.delitem(sys.modules, "strange_module", raising=False)
+    (shop / "strange_module.py").write_text(STRANGER)
+    for folder in ("model", "tune"):
+        (shop / "properties" / folder).mkdir(parents=True)
+    own = shop / "properties"
+    (own / "model" / "Stranger.yaml").write_text("score_factor: 2.0\nhidden_size: 16\n")
+    (own / "model" / "Stranger@shop.yaml").write_text("hidden_size: 8\nembedding_size: 8\n")
+    (own / "tune" / "Stranger.yaml").write_text("score_factor: {choice: [1.0, 2.0]}\n")
+    (own / "ablations.yaml").write_text("Stranger:\n  no factor: {score_factor: 1.0}\n")
+    yield "strange_module:Stranger"
+    sys.modules.pop("strange_module", None)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_diffusion.benchmark.protocol import SHARED
+from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.names import resolve
 from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.properties import ablations, space_file
@@ -22,8 +23,6 @@ FIRST_SEED = 2020
 # What a file may hold beside the keys of properties/benchmark.yaml.
 OPTIONS = {"models", "dataset", "config_files", "external"}
 OF_A_MODEL = {"model", "config_files", "settings", "space", "ablates", "change"}
-# Set by the benchmark for every run.
-OWN = {"seed", "checkpoint_dir", "resume", "result_file", "show_progress", "model", "dataset"}
 
 
 class Entry(NamedTuple):
@@ -188,9 +187,10 @@ def make_plan(options, file=None):
     Args:
         options (dict): keys of ``properties/benchmark.yaml``, ``models`` (a list of names, or label
             to ``model``, ``config_files``, ``settings`` and ``space``, or of an ablation to
-            ``ablates``, the label of another row, and ``change``, in words), ``dataset``,
-            ``config_files`` (YAML files of settings of every run), ``external`` (name to file), and
-            any other key as a setting of every run; texts are read as YAML.
+            ``ablates``, the label of another row, and ``change``, in words; ``settings`` may be the
+            one word of the key of that name, published or default), ``dataset``, ``config_files``
+            (YAML files of settings of every run), ``external`` (name to file), and any other key as
+            a setting of every run; texts are read as YAML.
         file (str or Path): YAML with the same keys.
 
     Returns:
@@ -211,7 +211,7 @@ def make_plan(options, file=None):
             hint = f"did you mean '{near[0]}'?" if near else "settings of runs go to `settings:`"
             raise ConfigError(f"{file}: a benchmark has no '{key}'; {hint}")
     options = {k: parse_value(v) if isinstance(v, str) else v for k, v in options.items()}
-    settings |= _files(given.get("config_files")) | (given.get("settings") or {})
+    settings |= _files(given.get("config_files")) | _settings(given.get("settings"))
     settings |= {key: given[key] for key in of_all & given.keys()}
     settings |= _files(options.get("config_files"))
     settings |= {key: value for key, value in options.items() if key not in known}
@@ -219,7 +219,7 @@ def make_plan(options, file=None):
     limit = settings["max_train_seconds"]
     if limit is not None and (type(limit) not in (int, float) or not limit > 0):
         raise ConfigError(f"max_train_seconds is {limit!r}, not a number above 0")
-    own = OWN & set(settings)
+    own = set(of_kind("benchmark")) & set(settings)
     if own:
         raise ConfigError(f"{sorted(own)[0]} is set by the benchmark itself")
     if not values.get("dataset"):
@@ -251,7 +251,8 @@ def make_plan(options, file=None):
         for entry in entries:
             if not entry.ablates:
                 # Refuses now what would be refused after hours.
-                own = (OWN | {"max_train_seconds", *SHARED}) & set(space_of(entry))
+                same = {*of_kind("benchmark"), *of_kind("all_rows"), *SHARED}
+                own = same & set(space_of(entry))
                 if own:
                     raise ConfigError(
                         f"model {entry.label}: {sorted(own)[0]} is the same for all rows, and its "
@@ -266,6 +267,15 @@ def _files(files):
     for file in files.split() if isinstance(files, str) else files or []:
         settings |= read_yaml(file)
     return settings
+
+
+def _settings(given):
+    """What stands under ``settings`` in a file: settings, or the word of the key of that name."""
+    if isinstance(given, str):
+        return {"settings": given}
+    if not isinstance(given, dict | None):
+        raise ConfigError(f"settings is {given!r}, neither `key: value` lines nor a word")
+    return given or {}
 
 
 def _seeds(seeds):
@@ -293,8 +303,8 @@ def _entries(models):
             raise ConfigError(
                 f"model {label} has '{sorted(unknown)[0]}', which is none of {sorted(OF_A_MODEL)}"
             )
-        settings = _files(parts.get("config_files")) | (parts.get("settings") or {})
-        own = (OWN | {"max_train_seconds"}) & set(settings)
+        settings = _files(parts.get("config_files")) | _settings(parts.get("settings"))
+        own = {*of_kind("benchmark"), *of_kind("all_rows")} & set(settings)
         if own:
             raise ConfigError(f"model {label}: {sorted(own)[0]} is the same for all rows")
         if "ablates" in parts:

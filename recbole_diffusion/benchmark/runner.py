@@ -13,9 +13,9 @@ from recbole_diffusion.benchmark.journal import FORMAT, Journal, State, place, r
 from recbole_diffusion.benchmark.plan import run_id
 from recbole_diffusion.benchmark.protocol import SHARED, refusal
 from recbole_diffusion.benchmark.sitting import describe
+from recbole_diffusion.config.keys import of_kind
 
 WAIT = 0.1  # seconds between looks at the running processes
-OF_A_SEED = {"seed", "checkpoint_dir"}  # in which alone the seeds of a row differ
 
 
 class Runner:
@@ -101,6 +101,9 @@ class Runner:
         if isinstance(found.get("error"), str):  # else of a row of that name
             raise ValueError(found["error"])
         reasons = {label: one["error"] for label, one in found.items() if "error" in one}
+        for one in found.values():
+            for line in one.get("warnings", []):
+                self.say(line)
         protocols = {label: one["protocol"] for label, one in found.items() if "protocol" in one}
         if not protocols:
             raise ValueError("no model can be run: " + next(iter(reasons.values())))
@@ -256,6 +259,7 @@ class Runner:
         folder = self.output / "running"
         folder.mkdir(parents=True, exist_ok=True)
         files = [folder / f"{name}.{kind}.json" for kind in ("job", "result")]
+        job = job | {"models": [entry.model for entry in self.plan.entries]}
         files[0].write_text(json.dumps(job), encoding="utf-8")
         files[1].unlink(missing_ok=True)
         threads = {f"{lib}_NUM_THREADS": str(self.plan.threads) for lib in ("OMP", "MKL")}
@@ -338,7 +342,7 @@ class Runner:
 
     def _config_id(self, label, config):
         """The id of a row's configuration, which is written if the journal does not have it."""
-        config = {key: value for key, value in config.items() if key not in OF_A_SEED}
+        config = {key: value for key, value in config.items() if key not in of_kind("seed")}
         content = json.dumps([label, config], sort_keys=True)
         name = hashlib.sha256(content.encode()).hexdigest()[:10]
         if name not in self.state.configs:

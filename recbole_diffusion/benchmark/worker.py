@@ -18,6 +18,7 @@ from recbole_diffusion.benchmark.protocol import describe, held_out_hash
 from recbole_diffusion.config import traits
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.files import write_json
+from recbole_diffusion.config.names import resolve
 from recbole_diffusion.config.values import as_texts
 from recbole_diffusion.evaluator import ranked_rows as rows
 from recbole_diffusion.evaluator.curves import quality_by_steps
@@ -32,17 +33,27 @@ def main(job_file, result_file):
 
     Args:
         job_file (str): JSON with ``kind`` (``describe``, ``external``, ``trial`` or ``seed``) and
-            what that needs.
+            what that needs, and ``models``, the names of all models of the benchmark.
         result_file (str): where the result goes: a dictionary, with ``error`` if it failed.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     try:
+        _meet(job["models"])
         result = {"describe": describe_all, "external": external}.get(job["kind"], run)(job)
     except Exception as error:
         traceback.print_exc()
         result = {"error": one_line(error)}
     write_json(result_file, result)
+
+
+def _meet(models):
+    """Resolves all models of a benchmark: whose key a shared setting is, is then known."""
+    for name in models:
+        try:
+            resolve(name)
+        except Exception:
+            continue  # the row of that model says why
 
 
 def _end_with_parent():
@@ -66,7 +77,7 @@ def describe_all(job):
         job (dict): ``entries``, label to ``model``, ``dataset`` and ``settings``.
 
     Returns:
-        dict: label to ``protocol``, or to ``error`` in a line.
+        dict: label to ``protocol`` and ``warnings`` (list of str), or to ``error`` in a line.
     """
     result = {}
     for label, entry in job["entries"].items():
@@ -74,7 +85,8 @@ def describe_all(job):
             config = Config(entry["model"], entry["dataset"], None, as_texts(entry["settings"]))
             _, (train, valid, test) = read_data(config)
             valid_set = None if valid is None else valid._dataset
-            found = {"protocol": describe(config, train._dataset, valid_set, test._dataset)}
+            protocol = describe(config, train._dataset, valid_set, test._dataset)
+            found = {"protocol": protocol, "warnings": config.warnings}
         except Exception as error:
             if not isinstance(error, ValueError):
                 traceback.print_exc()
@@ -143,7 +155,7 @@ def run(job):
     if job["kind"] == "seed":
         result["checkpoint"] = trainer.saved_model_file
         result |= test(job, config, fitted)
-        result["steps"] = quality_by_steps(config, fitted) if job["steps"] else None
+        result["steps"] = quality_by_steps(fitted) if job["steps"] else None
     else:
         Path(trainer.saved_model_file).unlink(missing_ok=True)
     Path(trainer.last_file).unlink(missing_ok=True)

@@ -1,8 +1,9 @@
 """The configuration of a run: where settings come from, and which keys exist.
 
 Order, later wins: RecBole's defaults and ``properties/overall.yaml``, ``model/<Model>.yaml``,
-``dataset/<dataset>.yaml``, ``model/<Model>@<dataset>.yaml``, the user's files, dictionary and
-command line. A key that nothing reads is an error.
+``dataset/<dataset>.yaml``, ``model/<Model>@<dataset>.yaml`` (the published run of that pair;
+``settings: default`` leaves it out), the user's files, dictionary and command line. A key that
+nothing reads is an error.
 """
 
 import difflib
@@ -18,7 +19,7 @@ from recbole.utils import ModelType
 
 from recbole_diffusion import compat
 from recbole_diffusion.config import properties, traits
-from recbole_diffusion.config.keys import HOST_KEYS, PICKLED
+from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.names import (
     check_class,
     host_base,
@@ -46,9 +47,13 @@ class Config(HostConfig):
     Raises:
         ConfigError: on an unknown key, with the nearest known one, or on a value out of range.
         ValueError: on an unknown model.
+
+    Attributes:
+        warnings (list of str): what was warned of.
     """
 
     def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None):
+        self.warnings = []
         super().__init__(model, dataset, config_file_list, config_dict)
         self._check_keys()
         self._check_values()
@@ -95,13 +100,22 @@ class Config(HostConfig):
         folder = properties_dir()
         ours = read_yaml(folder / "overall.yaml")
         if self.internal_config_dict["MODEL_TYPE"] not in RANKERS:
-            for key in ("metrics", "valid_metric", "load_col"):
+            for key in of_kind("ranking"):
                 ours.pop(key)
         files = properties.model_files(model_class)
         if (folder / "dataset" / f"{dataset}.yaml").is_file():
             files.append(folder / "dataset" / f"{dataset}.yaml")
-        for file in files + properties.model_files(model_class, dataset):
+        for file in files:
             ours.update(read_yaml(file))
+        if (ours | self.external_config_dict)["settings"] == "published":
+            published = properties.model_files(model_class, dataset)
+            for file in published:
+                ours.update(read_yaml(file))
+            if not published and "settings" in self.file_config_dict | self.variable_config_dict:
+                self._warn(
+                    f"settings is published, but no published run of {model} on {dataset} is "
+                    "known: the default settings are taken"
+                )
         if (ours | self.external_config_dict).get("SPLIT") == "sequence":
             # RecBole's habit is leave-one-out for sequential models and a random order for Pop.
             by_time = _host_default("eval_args") | {"order": "TO"}  # 8:1:1
@@ -143,8 +157,13 @@ class Config(HostConfig):
             raise ConfigError(str(error)) from error
 
     # ---------------------------------------------------------------- checks
+    def _warn(self, message):
+        self.warnings.append(message)
+        getLogger().warning(message)
+
     def _known_keys(self):
-        keys = {key for group in self.parameters.values() for key in group} | HOST_KEYS
+        keys = {key for group in self.parameters.values() for key in group}
+        keys |= set(of_kind("host"))
         keys |= set(read_yaml(properties_dir() / "overall.yaml"))
         keys |= _host_yaml_keys("overall.yaml", "dataset/sample.yaml", "quick_start_config/*.yaml")
         for file in properties_dir().glob("dataset/*.yaml"):
@@ -159,7 +178,7 @@ class Config(HostConfig):
         owners = _owners_of_keys()
         for key in unknown:
             if key in owners:
-                getLogger().warning(
+                self._warn(
                     f"'{key}' is a key of {', '.join(sorted(owners[key])[:3])}; "
                     f"{self.model} does not read it"
                 )
@@ -171,7 +190,7 @@ class Config(HostConfig):
             raise ConfigError(f"unknown setting '{key}' for {self.model}{hint}")
 
     def _check_values(self):
-        for key in PICKLED:
+        for key in of_kind("pickled"):
             if self.external_config_dict.get(key):
                 raise ConfigError(
                     f"{key} is not supported: RecBole pickles whole objects there, and loading a "
@@ -179,6 +198,7 @@ class Config(HostConfig):
                     "configuration instead; loading them takes seconds"
                 )
         choices = {
+            "settings": ("published", "default"),
             "SPLIT": (None, "sequence"),
             "train_rows": ("all", "last"),
             "train_behaviors": ("all", "target"),
@@ -188,7 +208,7 @@ class Config(HostConfig):
         for key, allowed in choices.items():
             if self[key] not in allowed:
                 raise ConfigError(f"{key} is '{self[key]}', not one of {list(allowed)}")
-        for key in ("epochs", "train_batch_size", "eval_users_per_batch", "MAX_ITEM_LIST_LENGTH"):
+        for key in of_kind("count"):
             if type(self[key]) is not int or self[key] < 1:
                 raise ConfigError(f"{key} is {self[key]!r}, it must be a whole number above 0")
         for split in self["eval_args"]["split"] or {}:

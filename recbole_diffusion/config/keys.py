@@ -1,52 +1,126 @@
-"""What kind of key is each key of a configuration? One table a kind."""
+"""What kinds of key is each key of a configuration? One table, a row a key."""
 
-# Read by RecBole without standing in any of its lists or YAMLs.
-HOST_KEYS = {
-    "model", "dataset", "config_files", "encoding", "tail_ratio", "worker",
-    "shuffle", "require_pow", "enable_amp", "enable_scaler", "transform", "numerical_features",
-    "single_spec", "local_rank", "nproc", "world_size", "ip", "port", "offset", "eval_type",
-    "user_inter_num_interval", "item_inter_num_interval", "entity_kg_num_interval",
-    "relation_kg_num_interval", "kg_reverse_r", "alias_of_entity_id", "discretization",
-    "benchmark_filename", "MODEL_TYPE",
-}  # fmt: skip
+from functools import lru_cache
+
+KINDS = {
+    "host": "RecBole reads it, also where none of RecBole's lists and YAMLs has it",
+    "made": "a Config makes it of its other settings and of the machine, and makes it anew",
+    "ranking": "of overall.yaml, for models that rank items; RecBole's others have their own",
+    "count": "a whole number above 0",
+    "pickled": "has RecBole pickle whole objects, which loading would execute; refused",
+    "filter": "takes rows out of the data; refused where the split is ready-made",
+    "not_of_a_run": "does not change what is trained: a run may be resumed with another value",
+    "not_again": "a run does it; where that run is looked at again, the key has its default",
+    "one_training": "where another model is trained first, belongs to one of the two trainings",
+    "clusters": "the LightGCN that clusters the items has it in common with the run it is for",
+    "benchmark": "a benchmark sets it for every run",
+    "all_rows": "in a benchmark the same for all rows",
+    "seed": "in a benchmark what the seeds of a row differ in",
+    "tune": "a search sets it for every trial",
+}
+
+KEYS = {
+    # which run it is
+    "model": "host made benchmark",
+    "dataset": "host made benchmark",
+    "config_files": "host not_of_a_run",
+    "settings": "one_training",
+    "MODEL_TYPE": "host made",
+    "MODEL_INPUT_TYPE": "made",
+    "seed": "clusters benchmark seed",
+    "reproducibility": "clusters",
+    # the machine
+    "use_gpu": "not_of_a_run clusters",
+    "gpu_id": "not_of_a_run clusters",
+    "device": "made not_of_a_run",
+    "worker": "host not_of_a_run",
+    "single_spec": "host made",
+    "local_rank": "host made",
+    "nproc": "host made",
+    "world_size": "host made",
+    "ip": "host made",
+    "port": "host made",
+    "offset": "host made",
+    # files and words
+    "data_path": "not_of_a_run",
+    "checkpoint_dir": "not_of_a_run clusters benchmark seed tune",
+    "result_file": "not_of_a_run not_again one_training benchmark tune",
+    "resume": "not_of_a_run not_again benchmark tune",
+    "show_progress": "not_of_a_run clusters benchmark",
+    "state": "not_of_a_run",
+    "log_wandb": "not_of_a_run not_again",
+    "wandb_project": "not_of_a_run",
+    "prepare_hint": "not_of_a_run",
+    "loss_decimal_place": "not_of_a_run",
+    "metric_decimal_place": "not_of_a_run",
+    "save_dataset": "pickled",
+    "dataset_save_path": "pickled",
+    "save_dataloaders": "pickled",
+    "dataloaders_save_path": "pickled",
+    # columns
+    "USER_ID_FIELD": "clusters",
+    "ITEM_ID_FIELD": "clusters",
+    "TIME_FIELD": "clusters",
+    "LABEL_FIELD": "clusters",
+    "NEG_PREFIX": "clusters",
+    "encoding": "host",
+    "load_col": "ranking",
+    "alias_of_entity_id": "host",
+    "numerical_features": "host",
+    "discretization": "host",
+    "kg_reverse_r": "host",
+    "behavior_input": "made",
+    "ordered_history": "made",
+    # rows and splits
+    "benchmark_filename": "host",
+    "rm_dup_inter": "filter",
+    "val_interval": "filter",
+    "user_inter_num_interval": "host filter",
+    "item_inter_num_interval": "host filter",
+    "entity_kg_num_interval": "host",
+    "relation_kg_num_interval": "host",
+    "MAX_ITEM_LIST_LENGTH": "count",
+    "trains_on_first_rows": "made",
+    "crop_history": "one_training",
+    "shuffle": "host",
+    "transform": "host",
+    # training
+    "epochs": "count not_of_a_run",
+    "stopping_step": "not_of_a_run",
+    "max_train_seconds": "not_of_a_run one_training all_rows",
+    "train_batch_size": "count",
+    "lr_scheduler": "one_training",
+    "adam_betas": "one_training",
+    "require_pow": "host",
+    "enable_amp": "host",
+    "enable_scaler": "host",
+    # evaluation
+    "metrics": "ranking not_of_a_run",
+    "topk": "not_of_a_run",
+    "valid_metric": "ranking",
+    "valid_metric_bigger": "made",
+    "valid_neg_sample_args": "made",
+    "test_neg_sample_args": "made",
+    "eval_type": "host made",
+    "eval_batch_size": "not_of_a_run",
+    "eval_users_per_batch": "count not_of_a_run",
+    "all_users": "not_of_a_run one_training",
+    "tail_ratio": "host",
+}
 
 
-# Pickled files that loading would execute; see README "Coming from RecBole".
-PICKLED = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+@lru_cache
+def of_kind(kind):
+    """The keys of a kind.
 
+    Args:
+        kind (str): of ``KINDS``.
 
-# Settings that do not change what is trained: a run may be resumed with others.
-NOT_PART_OF_A_RUN = {
-    "epochs", "stopping_step", "max_train_seconds", "resume", "result_file", "show_progress",
-    "state", "checkpoint_dir", "data_path", "gpu_id", "use_gpu", "device", "log_wandb",
-    "config_files", "all_users", "eval_users_per_batch", "eval_batch_size", "prepare_hint",
-    "topk", "metrics", "worker", "loss_decimal_place", "metric_decimal_place", "wandb_project",
-}  # fmt: skip
+    Returns:
+        tuple of str: the keys, in the order of the table.
 
-
-# What a Config makes of its settings and of the machine, and makes anew.
-MADE_BY_CONFIG = {
-    "model", "dataset", "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "valid_metric_bigger",
-    "valid_neg_sample_args", "test_neg_sample_args", "behavior_input", "ordered_history",
-    "trains_on_first_rows", "device", "single_spec", "local_rank", "nproc", "world_size", "ip",
-    "port", "offset",
-}  # fmt: skip
-
-
-# What a run does that one who looks at it again does not.
-NOT_AGAIN = {"resume": None, "result_file": None, "log_wandb": False}
-
-
-# What both trainings have in common: RecBole's keys of these kinds and those of overall.yaml,
-# but not what belongs to the training of one of them.
-SHARED_KINDS = ("General", "Evaluation", "Dataset")
-OF_ONE_TRAINING = {
-    "max_train_seconds", "lr_scheduler", "adam_betas", "result_file", "crop_history", "all_users",
-}  # fmt: skip
-
-
-# What the embeddings' training has in common with the run they are for.
-SHARED_SETTINGS = (
-    "seed", "reproducibility", "use_gpu", "gpu_id", "show_progress",
-    "checkpoint_dir", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "NEG_PREFIX",
-)  # fmt: skip
+    Raises:
+        KeyError: if there is no such kind.
+    """
+    KINDS[kind]
+    return tuple(key for key, kinds in KEYS.items() if kind in kinds.split())

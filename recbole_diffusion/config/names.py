@@ -158,12 +158,39 @@ def check_class(model_class):
     Raises:
         ValueError: if it is none, or says something of itself that is of a wrong type.
     """
-    if not isinstance(getattr(model_class, "type", None), ModelType):
+    try:
+        kind = model_class.type
+    except AttributeError:
+        kind = None
+    if not isinstance(kind, ModelType):
         raise ValueError(f"{model_class!r} is no class of a recommender of RecBole's kinds")
     traits.of(model_class)
     if is_ours(model_class) and not is_shipped(model_class) and model_class not in _strangers:
         _strangers.append(model_class)
     return model_class
+
+
+def class_named_by(model_class, trait):
+    """The class that a trait of a model names.
+
+    Args:
+        model_class (type): the model's class.
+        trait (str): a trait whose value is ``module:Class``.
+
+    Returns:
+        type: the class; None where the model names none.
+
+    Raises:
+        ValueError: if there is no such class.
+    """
+    named = traits.of(model_class)._asdict()[trait]
+    if named is None:
+        return None
+    module, _, name = named.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{model_class.__name__}.{trait} is {named!r}: {error}") from error
 
 
 def _unknown(name, known):

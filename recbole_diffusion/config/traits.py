@@ -1,9 +1,12 @@
 """What does a model say of itself? One table; who wants to know asks `of`.
 
-A trait is a class attribute of the model. A class that says nothing has the defaults.
+A trait is a class attribute of the model. A class that says nothing has the defaults. What only an
+instance knows has a reader of its own below.
 """
 
 from typing import NamedTuple
+
+WALKS = ("levels", "sampler")
 
 
 class Traits(NamedTuple):
@@ -27,7 +30,19 @@ class Traits(NamedTuple):
         trainer (str): its trainer, ``module:Class``; the class derives from
             ``recbole_diffusion.trainer.TrainerHooks``. None takes RecBole's for the model, with our
             hooks.
+        dataset_class (str): its data set, ``module:Class``. None takes the one of this package for
+            its kind of model, or RecBole's where there is none.
+        inverts_items (bool): it inverts a dense matrix of items by items, and is refused where
+            there are very many.
         collapse_advice (str): what to do when the items' embeddings collapse; None does not warn.
+        generates (bool): it ranks ``items()``, the embeddings of all items, by the one that
+            ``generate(guidance)`` makes of ``guidance(interaction)``.
+        weighs_guidance (bool): it weighs its guidance by ``guidance_weight``, which can be set
+            anew.
+        shorter_walk (str): how its reverse walk takes fewer steps over the levels of ``diffusion``:
+            ``levels``, over its list ``levels``, which can be set anew to ``levels_of(count)``;
+            ``sampler``, the same where its ``sampler`` is ``ddim``, while other samplers visit all
+            levels. None is not at all.
     """
 
     causal: bool = False
@@ -39,17 +54,28 @@ class Traits(NamedTuple):
     item_clusters: bool = False
     fused_adam: bool = False
     trainer: str = None
+    dataset_class: str = None
+    inverts_items: bool = False
     collapse_advice: str = None
+    generates: bool = False
+    weighs_guidance: bool = False
+    shorter_walk: str = None
 
 
-# What RecBole's classes do not say themselves: seen to give the same loss and scores on cropped
-# batches. Not STAMP: it averages the padding's embedding in.
+# What RecBole's classes do not say themselves. Croppable: seen to give the same loss and scores on
+# cropped batches. Not STAMP: it averages the padding's embedding in. The data sets: those that
+# RecBole finds by their names; FEARec reads the prefixes that RecBole's stores, unlike ours.
 OF_THE_HOST = {
-    name: Traits(croppable=True)
-    for name in (
-        "SASRec", "GRU4Rec", "BERT4Rec", "NARM", "SRGNN", "GCSAN", "CORE", "FPMC", "TransRec",
-    )
-}  # fmt: skip
+    **dict.fromkeys(
+        ("SASRec", "GRU4Rec", "BERT4Rec", "NARM", "SRGNN", "GCSAN", "CORE", "FPMC", "TransRec"),
+        Traits(croppable=True),
+    ),
+    "DIEN": Traits(dataset_class="recbole.data.dataset:DIENDataset"),
+    "GRU4RecKG": Traits(dataset_class="recbole.data.dataset:GRU4RecKGDataset"),
+    "KSR": Traits(dataset_class="recbole.data.dataset:KSRDataset"),
+    "FEARec": Traits(dataset_class="recbole.data.dataset:SequentialDataset"),
+    "EASE": Traits(inverts_items=True),
+}
 
 
 def of(model_class):
@@ -62,7 +88,7 @@ def of(model_class):
         Traits: its own, its bases' or the defaults.
 
     Raises:
-        ValueError: if a trait is of another type than it must be.
+        ValueError: if a trait is of another type than it must be, or names no known walk.
     """
     if model_class.__module__.startswith("recbole."):
         return OF_THE_HOST.get(model_class.__name__, Traits())
@@ -74,7 +100,24 @@ def of(model_class):
             raise ValueError(
                 f"{model_class.__name__}.{name} is {value!r}, not of type {kind.__name__}"
             )
+    walk = found["shorter_walk"]
+    if walk not in (None, *WALKS):
+        raise ValueError(
+            f"{model_class.__name__}.shorter_walk is {walk!r}, not one of {', '.join(WALKS)}"
+        )
     return Traits(**found)
+
+
+def item_embedding(model):
+    """The table of item embeddings that a model trains.
+
+    Args:
+        model (torch.nn.Module): ours and RecBole's call it ``item_embedding``.
+
+    Returns:
+        torch.nn.Module: None where there is none of that name.
+    """
+    return getattr(model, "item_embedding", None)
 
 
 def denoiser_calls(model):

@@ -1,12 +1,19 @@
 """Which data set class does a run read its rows with?"""
 
+from recbole.data.dataset import Dataset, KnowledgeBasedDataset
 from recbole.utils import ModelType
 
-from recbole_diffusion.config.names import is_ours
+from recbole_diffusion.config.names import class_named_by
 from recbole_diffusion.config.values import ConfigError
+from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
+from recbole_diffusion.data.splits import BehaviorData
 
-# Host models that read the prefixes that RecBole's data set stores, which ours does not make.
-READS_STORED_HISTORIES = {"FEARec"}
+OF_A_KIND = {
+    ModelType.GENERAL: GeneralDataset,
+    ModelType.TRADITIONAL: GeneralDataset,
+    ModelType.SEQUENTIAL: LazySequentialDataset,
+    ModelType.KNOWLEDGE: KnowledgeBasedDataset,
+}  # others have RecBole's Dataset
 
 
 def get_dataset(config):
@@ -16,25 +23,16 @@ def get_dataset(config):
         config (Config): the run's configuration.
 
     Returns:
-        type: our lazy sequential or general data set, or RecBole's where its model needs its own.
+        type: the one that the model names, else the one for its kind of model.
 
     Raises:
-        ConfigError: if such a model is asked to run on behaviours or whole sequences.
+        ConfigError: if it is one of RecBole's and is asked to read behaviours or whole sequences.
+        ValueError: if the class that the model names is missing.
     """
-    import recbole.data.dataset as host
-
-    from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
-
-    own = getattr(host, config["model"] + "Dataset", None)
-    if config["model"] in READS_STORED_HISTORIES and not is_ours(config.model_class):
-        own = host.SequentialDataset
-    ours = {
-        ModelType.GENERAL: GeneralDataset,
-        ModelType.TRADITIONAL: GeneralDataset,
-        ModelType.SEQUENTIAL: LazySequentialDataset,
-    }
-    if (own is None or is_ours(config.model_class)) and config["MODEL_TYPE"] in ours:
-        return ours[config["MODEL_TYPE"]]
+    found = class_named_by(config.model_class, "dataset_class")
+    found = found or OF_A_KIND.get(config["MODEL_TYPE"], Dataset)
+    if issubclass(found, BehaviorData):
+        return found
     if config["BEHAVIOR_FIELD"] is not None:
         raise ConfigError(
             f"{config['model']} needs a data set of its own in RecBole and cannot run on "
@@ -45,8 +43,4 @@ def get_dataset(config):
             f"{config['model']} needs a data set of its own in RecBole, which does not know SPLIT: "
             "sequence"
         )
-    if own is not None:
-        return own
-    return (
-        host.KnowledgeBasedDataset if config["MODEL_TYPE"] == ModelType.KNOWLEDGE else host.Dataset
-    )
+    return found

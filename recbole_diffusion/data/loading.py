@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from recbole.utils.enum_type import FeatureSource, FeatureType
 
+from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.data.lines import DataError, check_lines, first_bad_number
 
 POSITION = "position"  # column: how many earlier interactions of its user a row has
@@ -106,9 +107,7 @@ class CheckedRows:
                 f"{files}: a held-out sequence is its own history"
             )
         idle = (None, "[0,inf)")
-        keys = ("rm_dup_inter", "val_interval", "user_inter_num_interval")
-        keys += ("item_inter_num_interval",)
-        used = [key for key in keys if self.config[key] not in idle]
+        used = [key for key in of_kind("filter") if self.config[key] not in idle]
         if used:
             raise DataError(
                 f"{', '.join(used)} cannot be used with the ready-made split {files}: filter "

@@ -3,9 +3,7 @@
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
-
-from recbole_diffusion.diffusion.reverse import evenly_spaced
+from recbole_diffusion.config import traits
 
 
 @dataclass
@@ -30,13 +28,6 @@ class Curve:
     barred: list
     line: tuple = None
     log: bool = False
-
-
-NEEDS = {  # kind of picture: what it asks of a model
-    "map": ("items", "guidance", "generate"),
-    "guidance": ("items", "guidance", "generate", "guidance_weight"),
-    "steps": ("items", "guidance", "generate", "levels", "diffusion"),
-}
 
 
 STEPS = (1, 2, 5, 10, 20)
@@ -82,36 +73,57 @@ def guidance_curve(trainer, valid_data, weights):
     return Curve("guidance weight w", x, own, values, barred)
 
 
-def steps_curve(trainer, valid_data, levels):
+def walks(model, counts=None):
+    """What makes a model take other numbers of reverse steps.
+
+    Args:
+        model (torch.nn.Module): a model with the trait ``shorter_walk``.
+        counts (iterable of int): numbers of steps; None is the usual ones, as far as there are
+            levels.
+
+    Returns:
+        dict of int to dict: number of steps to the attributes to set, as of `changed`.
+
+    Raises:
+        ValueError: if a number is not in 1..T.
+    """
+    walk, T = traits.of(type(model)).shorter_walk, model.diffusion.steps
+    if counts is None:
+        counts = [count for count in STEPS if count <= T]
+    more = {"sampler": "ddim"} if walk == "sampler" else {}
+    return {count: {"levels": model.levels_of(count)} | more for count in counts}
+
+
+def steps_curve(trainer, valid_data, counts=None):
     """Validation metrics against the number of reverse steps.
 
     A model that chooses among samplers walks by DDIM here; another walk of its own is a line.
 
     Args:
-        trainer (TrainerHooks): with the trained model, ``model``.
+        trainer (TrainerHooks): with the trained model, ``model``, that has a ``shorter_walk``.
         valid_data (FullRankDataLoader): validation rows.
-        levels (dict of int to list): number of steps to the levels visited; the model's own is
-            added if it is one of them.
+        counts (iterable of int): as of `walks`; the model's own is added if it is a walk of the
+            kind that is drawn.
 
     Returns:
         Curve: what is to be drawn.
+
+    Raises:
+        ValueError: as `walks` does.
     """
     model = trainer.model
-    sampler = getattr(model, "sampler", None)
-    skips = {} if sampler is None else {"sampler": "ddim"}
+    walk, changes = traits.of(type(model)).shorter_walk, walks(model, counts)
     own = line = None
-    if sampler in (None, "ddim"):
-        own = len(model.levels) - 1
-        levels = {**levels, own: model.levels}
-    else:
+    if walk == "sampler" and model.sampler != "ddim":
         (value,), barred = _measured(trainer, valid_data, [{}])
-        name = f"{sampler} walk over all {model.diffusion.steps} levels"
+        name = f"{model.sampler} walk over all {model.diffusion.steps} levels"
         line = (name, value, barred[0] if barred else None)
-    x = sorted(levels)
-    values, barred = _measured(
-        trainer, valid_data, [{"levels": levels[count], **skips} for count in x]
-    )
-    name = "reverse steps of DDIM" if skips else "reverse steps"
+    else:
+        own = len(model.levels) - 1
+        changes[own] = {}
+    x = sorted(changes)
+    values, barred = _measured(trainer, valid_data, [changes[count] for count in x])
+    name = "reverse steps of DDIM" if walk == "sampler" else "reverse steps"
     return Curve(name, x, own, values, barred, line, log=True)
 
 
@@ -140,34 +152,18 @@ def _measured(trainer, valid_data, changes):
     return values, barred
 
 
-WALKS = (1, 2, 4, 8, 16)  # reverse steps of models that walk the lowest levels only
-
-
-def quality_by_steps(config, fitted):
+def quality_by_steps(fitted):
     """Validation metrics against the number of reverse steps.
 
     Args:
-        config (Config): the run's configuration.
         fitted (Fitted): the trained run, with its best model.
 
     Returns:
         dict: ``name``, ``x``, ``values`` (a dict of metrics each) and ``own``; None for a model
         that does not choose how many steps it walks.
     """
-    trainer, model = fitted.trainer, fitted.trainer.model
-    if not fitted.valid_data:
+    trainer = fitted.trainer
+    if not fitted.valid_data or traits.of(type(trainer.model)).shorter_walk is None:
         return None
-    if all(hasattr(model, name) for name in NEEDS["steps"]):
-        T = model.diffusion.steps
-        levels = {count: evenly_spaced(T, count) for count in STEPS if count <= T}
-        curve = steps_curve(trainer, fitted.valid_data, levels)
-        return {"name": curve.name, "x": curve.x, "values": curve.values, "own": curve.own}
-    if not hasattr(model, "walk_steps"):
-        return None
-    own = int(model.walk_steps)
-    x = sorted({own, *(steps for steps in WALKS if steps <= config["diffusion_steps"])})
-    values = []
-    for steps in x:
-        with changed(model, walk_steps=torch.tensor(steps, device=model.walk_steps.device)):
-            values.append(trainer.evaluate(fitted.valid_data, load_best_model=False))
-    return {"name": "reverse steps", "x": x, "values": values, "own": own}
+    curve = steps_curve(trainer, fitted.valid_data)
+    return {"name": curve.name, "x": curve.x, "values": curve.values, "own": curve.own}

@@ -27,6 +27,8 @@ class NextItemDiffusion(SequentialRecommender):
     """
 
     input_type = InputType.POINTWISE
+    generates = True
+    shorter_walk = "levels"
 
     def __init__(self, config, dataset):
         """Build the items' embeddings, ``item_embedding``.
@@ -157,7 +159,7 @@ class NextItemDiffusion(SequentialRecommender):
 
     # ---------------------------------------------------------------- scoring
     def levels_of(self, count):
-        """The levels that a walk of so many steps visits (list of int)."""
+        """The levels that a walk of so many steps visits (list of int); ValueError beyond T."""
         return evenly_spaced(self.diffusion.steps, count)
 
     @property

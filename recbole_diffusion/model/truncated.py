@@ -2,6 +2,7 @@
 
 import torch
 
+from recbole_diffusion.diffusion.reverse import evenly_spaced
 from recbole_diffusion.model.next_item import NextItemDiffusion
 
 
@@ -40,7 +41,8 @@ class TruncatedWalk(NextItemDiffusion):
         self.register_buffer("walk_steps", torch.tensor(steps))
 
     def levels_of(self, count):
-        """The lowest ``count`` levels and 0, from the top (list of int)."""
+        """The lowest ``count`` levels and 0, from the top (list of int); ValueError beyond T."""
+        evenly_spaced(self.diffusion.steps, count)
         return list(range(count, -1, -1))
 
     @property

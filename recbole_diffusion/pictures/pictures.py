@@ -1,9 +1,8 @@
 """What do the embeddings that a model generates look like, and what do guidance and steps do?
 
-For any model with ``items()``, the embeddings of all items, ``guidance(interaction)`` and
-``generate(guidance)``; quality against the guidance weight for those with ``guidance_weight``,
-against reverse steps for those with ``levels`` and ``diffusion``. Attributes are asked for, classes
-are not.
+For any model that says of itself that it ``generates`` the next item's embedding; quality against
+the guidance weight for those with the trait ``weighs_guidance``, against reverse steps for those
+with a ``shorter_walk`` (config/traits.py).
 
 Letters: R rows, D hidden size, T number of levels.
 """
@@ -16,14 +15,8 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from recbole_diffusion.diffusion.reverse import evenly_spaced
-from recbole_diffusion.evaluator.curves import (
-    NEEDS,
-    STEPS,
-    changed,
-    guidance_curve,
-    steps_curve,
-)
+from recbole_diffusion.config import traits
+from recbole_diffusion.evaluator.curves import changed, guidance_curve, steps_curve, walks
 from recbole_diffusion.pictures.plots import (
     Dots,
     Map,
@@ -64,8 +57,8 @@ def draw(
         kinds (list of str): of ``map``, ``guidance`` and ``steps``; None is all that the model has.
         method (str): projection of the map, ``tsne`` or ``pca``.
         weights (list of float): guidance weights; None is 0, 1, 2 and 4. The model's own is added.
-        steps (list of int): numbers of reverse steps; None is 1, 2, 5, 10 and 20 as far as the
-            model has levels. The model's own is added.
+        steps (list of int): numbers of reverse steps; None is 1, 2, 5, 10 and 20 (1, 2, 4, 8 and 16
+            over the lowest levels) as far as the model has levels. The model's own is added.
         rows (int): validation rows to generate vectors for, at most.
         **settings: for `load_run`, like ``data_path``.
 
@@ -88,9 +81,7 @@ def draw(
         if given is not None and kind not in kinds:
             raise ValueError(f"{given} are for the picture '{kind}', which is not drawn here")
     if "steps" in kinds:
-        T = model.diffusion.steps
-        counts = [count for count in STEPS if count <= T] if steps is None else steps
-        levels = {count: evenly_spaced(T, count) for count in counts}  # refuses more than T
+        walks(model, steps)  # refuses more than T
     if not len(run.valid_data._dataset):
         raise ValueError(f"{config['dataset']} has no validation rows to draw anything of")
     folder = Path(output or Path("pictures", f"{config['model']}-{config['dataset']}"))
@@ -107,7 +98,7 @@ def draw(
                 run.trainer, run.valid_data, WEIGHTS if weights is None else weights
             )
         else:
-            drawn = steps_curve(run.trainer, run.valid_data, levels)
+            drawn = steps_curve(run.trainer, run.valid_data, steps)
         png, page = folder / f"{FILES[kind]}.png", folder / f"{FILES[kind]}.html"
         write_png, write_html = (map_png, map_html) if kind == "map" else (curve_png, curve_html)
         write_png(png, report["title"], drawn)
@@ -135,8 +126,8 @@ def _check_libraries():
 
 def _check_values(kinds, method, weights, rows):
     for kind in kinds or []:
-        if kind not in NEEDS:
-            raise ValueError(f"there is no picture '{kind}'; there are {', '.join(NEEDS)}")
+        if kind not in FILES:
+            raise ValueError(f"there is no picture '{kind}'; there are {', '.join(FILES)}")
     if method not in METHODS:
         raise ValueError(f"method '{method}' is not one of {', '.join(METHODS)}")
     for weight in weights or []:
@@ -152,21 +143,16 @@ def _kinds(model, name, kinds):
     Raises:
         ValueError: if the model has not what a kind draws.
     """
-    lacking = {
-        kind: [attribute for attribute in needs if not hasattr(model, attribute)]
-        for kind, needs in NEEDS.items()
-    }
-    if lacking["map"]:
-        raise ValueError(
-            f"{name} generates no embedding of an item (it has no {lacking['map'][0]}()): there is "
-            "nothing to draw"
-        )
+    says = traits.of(type(model))
+    if not says.generates:
+        raise ValueError(f"{name} generates no embedding of an item: there is nothing to draw")
+    lacking = {} if says.weighs_guidance else {"guidance": "guidance_weight"}
+    if says.shorter_walk is None:
+        lacking["steps"] = "walk that can take fewer steps"
     for kind in kinds or []:
-        if lacking[kind]:
-            raise ValueError(
-                f"{name} has no {lacking[kind][0]}: there is no picture '{kind}' of it"
-            )
-    return [kind for kind in NEEDS if (kind in kinds if kinds else not lacking[kind])]
+        if kind in lacking:
+            raise ValueError(f"{name} has no {lacking[kind]}: there is no picture '{kind}' of it")
+    return [kind for kind in FILES if (kind in kinds if kinds else kind not in lacking)]
 
 
 # ---------------------------------------------------------------- the map
@@ -254,9 +240,6 @@ def project(method, items, others, seed):
     return ["t-SNE 1 (no unit)", "t-SNE 2 (no unit)"], tsne.fit_transform(both)
 
 
-# ---------------------------------------------------------------- the curves
-
-
 # ---------------------------------------------------------------- words
 def numbers(report):
     """Files and numbers of `draw` as lines to read.
@@ -268,7 +251,7 @@ def numbers(report):
         str: the lines.
     """
     lines = [f"{report['title']}: validation"]
-    for kind in NEEDS:
+    for kind in FILES:
         drawn = report.get(kind)
         if isinstance(drawn, Map):
             lines += [

@@ -6,7 +6,7 @@ import torch
 from recbole.data.dataloader import TrainDataLoader
 from recbole.sampler import Sampler
 
-from recbole_diffusion.config.keys import SHARED_SETTINGS
+from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.data.embeddings import read_item_embeddings
 from recbole_diffusion.trainer.choose import get_trainer
 from recbole_diffusion.trainer.randomness import own_randomness
@@ -54,7 +54,7 @@ def light_gcn_embeddings(config, dataset):
     The run's own random numbers go on as if nothing had been trained in between.
 
     Args:
-        config (Config): key ``cluster_epochs``, and those in ``SHARED_SETTINGS``.
+        config (Config): key ``cluster_epochs``, and those of the kind ``clusters``.
         dataset (Dataset): the built training data.
 
     Returns:
@@ -67,7 +67,7 @@ def light_gcn_embeddings(config, dataset):
 
     if type(config["cluster_epochs"]) is not int or config["cluster_epochs"] < 1:
         raise ValueError(f"cluster_epochs is {config['cluster_epochs']!r}; it must be at least 1")
-    settings = {key: config[key] for key in SHARED_SETTINGS if config[key] is not None}
+    settings = {key: config[key] for key in of_kind("clusters") if config[key] is not None}
     settings |= {"epochs": config["cluster_epochs"], "BEHAVIOR_FIELD": None, "behavior_from": None}
     own = Config("LightGCN", config["dataset"], config_dict=settings)
     getLogger().info(f"training LightGCN for {own['epochs']} epochs to cluster the items")

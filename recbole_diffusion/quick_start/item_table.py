@@ -7,12 +7,15 @@ import numpy as np
 import torch
 
 from recbole_diffusion.config.config import Config
-from recbole_diffusion.config.keys import OF_ONE_TRAINING, SHARED_KINDS
+from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.values import ConfigError, as_texts, read_yaml
 from recbole_diffusion.data.embeddings import read_item_embeddings
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.trainer import checkpoint
+
+# RecBole's lists of the keys that both trainings have in common, as those of overall.yaml.
+SHARED_LISTS = ("General", "Evaluation", "Dataset")
 
 
 def item_table(config, dataset, fit):
@@ -83,9 +86,10 @@ def train_first(config, fit):
     own = config["pretrain_settings"] or {}
     if not isinstance(own, dict):
         raise ConfigError(f"pretrain_settings is {own!r}, not a dictionary of settings")
-    shared = {key for kind in SHARED_KINDS for key in config.parameters[kind]}
+    shared = {key for name in SHARED_LISTS for key in config.parameters[name]}
     shared |= set(read_yaml(properties_dir() / "overall.yaml"))
-    settings = {key: config[key] for key in shared - OF_ONE_TRAINING if config[key] is not None}
+    shared -= set(of_kind("one_training"))
+    settings = {key: config[key] for key in shared if config[key] is not None}
     settings["data_path"] = str(Path(config["data_path"]).parent)  # RecBole added the data's name
     settings = as_texts(settings) | {"hidden_size": config["hidden_size"]} | own
     getLogger().info(f"training {config['pretrain']} first, for the items' embeddings")

@@ -25,9 +25,10 @@ from recbole_diffusion.quick_start.item_table import item_table
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.choose import get_trainer
 from recbole_diffusion.trainer.randomness import own_randomness
-from recbole_diffusion.trainer.trainer import TrainerHooks, newest_last
+from recbole_diffusion.trainer.saving import newest_last
+from recbole_diffusion.trainer.trainer import TrainerHooks
 
-EASE_ITEMS = 15_000  # EASE inverts a dense items x items matrix: 30,000 took 15 to 18 GB
+MOST_INVERTED = 15_000  # items by items, as EASE does: 30,000 took 15 to 18 GB
 
 
 def run_recbole_diffusion(
@@ -101,7 +102,7 @@ def training_report(config, trainer):
         "epochs": trainer.epochs_done,
         "stopped_by": trainer.stopped_by,
         "best_valid_result": trainer.best_valid_result,
-        "truncation": getattr(trainer, "truncation_report", None),
+        "truncation": trainer.truncation_report,
         "build_seconds": round(trainer.build_seconds, 2),
         "train_seconds": round(trainer.train_seconds, 2),
         "valid_seconds": round(trainer.valid_seconds, 2),
@@ -193,10 +194,10 @@ def read_data(config):
         raise DataError(
             f"topk {config['topk']} asks for more than the {data.item_num - 1} items there are"
         )
-    if config["model"] == "EASE" and data.item_num > EASE_ITEMS:
+    if traits.of(config.model_class).inverts_items and data.item_num > MOST_INVERTED:
         raise DataError(
-            f"EASE inverts a dense matrix of {data.item_num} x {data.item_num} items, which takes "
-            f"tens of GB and up to an hour: it is not run above {EASE_ITEMS} items"
+            f"{config['model']} inverts a dense matrix of {data.item_num} x {data.item_num} items, "
+            f"which takes tens of GB and up to an hour: it is not run above {MOST_INVERTED} items"
         )
     return data, prepare_data(config, data)
 

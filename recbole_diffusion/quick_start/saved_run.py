@@ -7,7 +7,7 @@ from typing import NamedTuple
 from recbole.data.dataloader import AbstractDataLoader
 
 from recbole_diffusion.config.config import Config
-from recbole_diffusion.config.keys import MADE_BY_CONFIG, NOT_AGAIN
+from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.names import resolve
 from recbole_diffusion.quick_start.quick_start import make_network, read_data
 from recbole_diffusion.trainer import checkpoint
@@ -38,7 +38,7 @@ class SavedConfig(Config):
     def _load_internal_config_dict(self, model, model_class, dataset):
         # Here the model is known, and nothing is merged yet. Keys that data or other versions of
         # this package set are none that a user may give.
-        known = self._known_keys()
+        known = self._known_keys() - set(of_kind("not_again"))
         saved = {key: value for key, value in self._saved.items() if key in known}
         self.external_config_dict = saved | self.external_config_dict
         super()._load_internal_config_dict(model, model_class, dataset)
@@ -54,7 +54,7 @@ def settings_of(state):
         dict: key to value, as a user gives them.
     """
     saved = json.loads(state["config"])
-    settings = {key: value for key, value in saved.items() if key not in MADE_BY_CONFIG}
+    settings = {key: value for key, value in saved.items() if key not in of_kind("made")}
     settings["data_path"] = saved["data_path"].removesuffix(saved["dataset"])  # RecBole joins them
     negatives = saved["train_neg_sample_args"]
     if negatives["distribution"] == "none":  # RecBole's form of None, which it does not read
@@ -142,7 +142,7 @@ def load_run(checkpoint_file, model=None, **settings):
             f"{checkpoint_file} is not the checkpoint of a run: it holds no {missing[0]}"
         )
     beside = {"checkpoint_dir": str(Path(checkpoint_file).parent)}  # RecBole makes the folder
-    config = SavedConfig(state, model, NOT_AGAIN | beside | settings)
+    config = SavedConfig(state, model, beside | settings)
     with own_randomness(config["seed"]):  # as a run is seeded before it splits
         _, (train_data, valid_data, test_data) = read_data(config)
         checkpoint.check_data(state, train_data._dataset, checkpoint_file)

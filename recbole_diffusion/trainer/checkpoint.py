@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from recbole_diffusion.config.keys import NOT_PART_OF_A_RUN
+from recbole_diffusion.config.keys import of_kind
 
 FORMAT = 1
 
@@ -153,8 +153,8 @@ def config_text(config):
 
 def settings_of_a_run(text):
     """The settings that decide what is trained, out of a `config_text`."""
-    settings = json.loads(text)
-    return {key: value for key, value in settings.items() if key not in NOT_PART_OF_A_RUN}
+    without = of_kind("not_of_a_run")
+    return {key: value for key, value in json.loads(text).items() if key not in without}
 
 
 def check_settings(state, config, path):

@@ -1,12 +1,9 @@
 """Which trainer class does a run need?"""
 
-from importlib import import_module
-
 from recbole.trainer import Trainer
 from recbole.utils import get_trainer as get_host_trainer
 
-from recbole_diffusion.config import traits
-from recbole_diffusion.config.names import host_base
+from recbole_diffusion.config.names import class_named_by, host_base
 from recbole_diffusion.trainer.trainer import DiffusionTrainer, TrainerHooks
 
 
@@ -23,16 +20,11 @@ def get_trainer(config):
         ValueError: if the class that the model names is missing or has not our hooks.
     """
     model = config.model_class
-    named = traits.of(model).trainer
-    if named is not None:
-        module, _, name = named.partition(":")
-        try:
-            trainer = getattr(import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ValueError(f"{model.__name__}.trainer is {named!r}: {error}") from error
+    trainer = class_named_by(model, "trainer")
+    if trainer is not None:
         if not issubclass(trainer, TrainerHooks):
             raise ValueError(
-                f"{model.__name__}.trainer is {named!r}, which does not derive from "
+                f"{model.__name__}.trainer is {model.trainer!r}, which does not derive from "
                 "recbole_diffusion.trainer.TrainerHooks"
             )
         return trainer

@@ -28,7 +28,7 @@ class CollapseWatch:
 
     def embeddings(self):
         """Embeddings of the trained items, shape: [n, D]; None where there are none."""
-        table = getattr(self.model, "item_embedding", None)
+        table = traits.item_embedding(self.model)
         if not isinstance(table, nn.Embedding) or self.trained_items is None:
             return None
         return table.weight.detach()[: len(self.trained_items)][self.trained_items]

@@ -5,13 +5,13 @@ from time import monotonic, strftime
 
 import torch
 from recbole.trainer import TraditionalTrainer, Trainer
-from torch import nn
 
 from recbole_diffusion.config import traits
-from recbole_diffusion.evaluator.never_trained import NeverTrainedAudit
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.collapse import CollapseWatch
-from recbole_diffusion.trainer.randomness import own_randomness, random_states, set_random_states
+from recbole_diffusion.trainer.evaluation import EvaluationHooks
+from recbole_diffusion.trainer.randomness import set_random_states
+from recbole_diffusion.trainer.saving import SavingHooks
 
 
 class BudgetSpent(Exception):
@@ -43,7 +43,7 @@ class WatchedLoader:
         return getattr(self.loader, name)
 
 
-class TrainerHooks:
+class TrainerHooks(SavingHooks, EvaluationHooks):
     """What every trainer here does beyond RecBole's; mixed in before a RecBole trainer.
 
     ``config`` keys read: ``lr_scheduler``, ``adam_betas``, ``max_train_seconds``, ``resume``,
@@ -61,6 +61,7 @@ class TrainerHooks:
         curve (list of list): epoch, seconds of training and validation so far, and validation
             score, one a validation.
         evaluation_seed (int): of the random generator that evaluations have for themselves.
+        truncation_report (dict): why a `TruncationTrainer` takes as many steps as it does, or None.
         observer: what else looks at the ranked rows, with ``collect`` as the audit has it; or None.
     """
 
@@ -90,6 +91,7 @@ class TrainerHooks:
         self.curve = []
         self.evaluation_seed = config["seed"]
         self.observer = None
+        self.truncation_report = None
         self.trained_items = None
         self.dataset = None
         self._valid_result = None
@@ -268,166 +270,6 @@ class TrainerHooks:
         if self._has_validation and (epoch_idx + 1) % self.eval_step != 0:
             self._end_of_epoch(epoch_idx)
 
-    # ---------------------------------------------------------------- checkpoints
-    def _end_of_epoch(self, epoch):
-        if self._saved:
-            self._save_last(epoch)
-
-    def _state(self, epoch):
-        named = checkpoint.tokens(self.dataset)
-        return {
-            "model": self.config["model"],
-            "class": checkpoint.class_text(type(self.model)),
-            "dataset": self.config["dataset"],
-            "config": checkpoint.config_text(self.config),
-            "fingerprint": checkpoint.fingerprint(named),
-            "tokens": named,
-            "epoch": epoch,
-            "best_epoch": self.best_epoch,
-            "best_valid_score": float(self.best_valid_score),
-            "best_valid_result": _floats(self.best_valid_result),
-            "state_dict": self.model.state_dict(),
-            "other_parameter": {
-                name: value
-                for name, value in self.model.other_parameter().items()
-                if not isinstance(value, nn.Module)  # its weights are in the state_dict
-            },
-        }
-
-    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
-        if epoch < 0 and self._resumed is not None:
-            return  # nothing left to train: the best model is on disk already
-        self.best_epoch = epoch + 1
-        self.best_valid_result = self._valid_result  # the host sets it after saving
-        path = kwargs.get("saved_model_file", self.saved_model_file)
-        checkpoint.save(path, self._state(epoch))
-        if verbose:
-            self.logger.info(f"best model so far: {path}")
-        if not self._has_validation:
-            self._end_of_epoch(epoch)
-
-    def save_pretrained_model(self, epoch, saved_model_file):
-        """Stores a stage of RaCT or S3Rec in our format; the host would pickle its Config."""
-        checkpoint.save(saved_model_file, self._state(epoch))
-        self.saved_model_file = saved_model_file
-
-    def _save_last(self, epoch):
-        state = self._state(epoch)
-        state.update(
-            optimizers={name: value.state_dict() for name, value in self._optimizers().items()},
-            # what a host model counts outside its state_dict (MultiVAE's annealing step)
-            counters={k: v for k, v in vars(self.model).items() if type(v) in (int, float)},
-            schedulers={name: value.state_dict() for name, value in self.schedulers.items()},
-            cur_step=self.cur_step,
-            random=random_states(),
-            loaders=[generator.get_state() for generator in self._generators()],
-            seconds=[self.train_seconds, self.valid_seconds],
-            curve=self.curve,
-            budget_seconds=self.seconds_before + monotonic() - self._begin,
-            stopped_by=self.stopped_by,
-        )
-        checkpoint.save(self.last_file, state)
-
-    def resume_checkpoint(self, resume_file):
-        """Goes on from a ``last`` checkpoint as if training had not been interrupted.
-
-        Args:
-            resume_file (str or Path): the file.
-
-        Raises:
-            CheckpointError: if it is of another model, of other data or of other settings, cannot
-                be read, or is not beside its best model.
-        """
-        state = checkpoint.load(resume_file)
-        if "optimizers" not in state or not str(resume_file).endswith(".last.pth"):
-            raise checkpoint.CheckpointError(
-                f"{resume_file} holds a model but no training state; resume from a .last.pth file"
-            )
-        best = str(resume_file).removesuffix(".last.pth") + ".best.pth"
-        if state["best_epoch"] and not Path(best).is_file():
-            raise checkpoint.CheckpointError(f"{best}, the run's best model so far, is not there")
-        self._load_weights(resume_file, state)
-        checkpoint.check_settings(state, self.config, resume_file)
-        for name, value in state["optimizers"].items():
-            getattr(self, name).load_state_dict(value)
-        vars(self.model).update(state["counters"])
-        for name, value in state["schedulers"].items():
-            self.schedulers[name].load_state_dict(value)
-        self.start_epoch = self.epochs_done = state["epoch"] + 1
-        self.cur_step = state["cur_step"]
-        self.best_epoch = state["best_epoch"]
-        self.best_valid_score = state["best_valid_score"]
-        self.best_valid_result = state["best_valid_result"]
-        self.train_seconds, self.valid_seconds = state["seconds"]
-        self.curve = state.get("curve", [])  # of a checkpoint that is older than curves: none
-        self.seconds_before = state["budget_seconds"]
-        seconds = self.config["max_train_seconds"]
-        self._budget_spent = (
-            state["best_epoch"] > 0 and seconds is not None and self.seconds_before >= seconds
-        )
-        if self._out_of_patience():
-            self.start_epoch = self.epochs
-        self.last_file, self.saved_model_file = str(resume_file), best
-        self._resumed = state
-        self.logger.info(f"resumed from {resume_file} after epoch {state['epoch'] + 1}")
-
-    def _load_weights(self, path, state=None):
-        state = checkpoint.load(path) if state is None else state
-        if state["model"] != self.config["model"]:
-            raise checkpoint.CheckpointError(
-                f"{path} holds a {state['model']}, not a {self.config['model']}"
-            )
-        if self.dataset is not None:
-            checkpoint.check_data(state, self.dataset, path)
-        try:
-            self.model.load_state_dict(state["state_dict"])
-        except RuntimeError as error:
-            raise checkpoint.CheckpointError(
-                f"the weights of {path} do not fit this model; its settings were others: {error}"
-            ) from error
-        self.model.load_other_parameter(
-            {
-                name: value.to(self.device) if isinstance(value, torch.Tensor) else value
-                for name, value in state["other_parameter"].items()
-            }
-        )
-
-    # ---------------------------------------------------------------- evaluation
-    @torch.no_grad()
-    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
-        """Ranks and measures as RecBole does, with a random generator of its own.
-
-        Two evaluations of one model are equal, and how often one evaluates does not change
-        training. Fills ``never_trained`` and ``eval_seconds``.
-
-        Args:
-            eval_data (DataLoader): the rows to rank.
-            load_best_model (bool): load the best checkpoint first.
-            model_file (str): load this checkpoint instead.
-            show_progress (bool): a progress bar.
-
-        Returns:
-            dict: metric name to value, None if there are no rows.
-        """
-        if load_best_model:
-            self._load_weights(model_file or self.saved_model_file)
-        if not eval_data:
-            return None
-        self._audit = NeverTrainedAudit(self.config, self.trained_items)
-        begin = monotonic()
-        with own_randomness(self.evaluation_seed):
-            result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
-        self.eval_seconds = monotonic() - begin
-        self.never_trained = self._audit.report(self.eval_collector.data_struct, self.evaluator)
-        return _floats(result)
-
-    def _full_sort_batch_eval(self, batched_data):
-        rows, scores, positive_u, positive_i = super()._full_sort_batch_eval(batched_data)
-        scores = self._audit.collect(scores, rows, positive_u, positive_i)
-        if self.observer is not None:
-            self.observer.collect(scores, rows, positive_u, positive_i)
-        return rows, scores, positive_u, positive_i
-
 
 class DiffusionTrainer(TrainerHooks, Trainer):
     """RecBole's plain trainer with our hooks: of our models and of most of RecBole's."""
@@ -435,14 +277,3 @@ class DiffusionTrainer(TrainerHooks, Trainer):
 
 class CountingTrainer(TrainerHooks, TraditionalTrainer):
     """Of models that are fitted when they are built: one epoch, nothing to learn."""
-
-
-def _floats(result):
-    return None if result is None else {name: float(value) for name, value in result.items()}
-
-
-def newest_last(config):
-    """The newest ``last`` checkpoint of this model, data set and configuration, or None."""
-    folder = Path(config["checkpoint_dir"])
-    files = folder.glob(f"{checkpoint.run_name(config)}-*.last.pth")
-    return max(files, key=lambda file: file.stat().st_mtime, default=None)

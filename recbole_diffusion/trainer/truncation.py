@@ -20,7 +20,6 @@ class TruncationTrainer(DiffusionTrainer):
     TOP = 20
 
     def _after_fit(self, valid_data, show_progress):
-        self.truncation_report = None
         if self.config["truncation"] != "auto" or not valid_data or not self._saved:
             return
         state = checkpoint.load(self.saved_model_file)

@@ -15,6 +15,7 @@ import yaml
 
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.files import write_json
+from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.names import resolve
 from recbole_diffusion.config.properties import space_file
 from recbole_diffusion.config.space import grid, read_space, sample, to_ray
@@ -24,7 +25,6 @@ from recbole_diffusion.tune.trial import STOPPED, _line, read_record, run_trial,
 
 SEARCHES = ("random", "grid", "optuna")
 SCHEDULERS = ("asha", "none")
-OURS = ("checkpoint_dir", "resume", "result_file")  # of a trial, so not to be given
 LOOPBACK = "127.0.0.1"
 
 # Read when Ray starts: no reports home, Ctrl-C as everywhere else, state on disk at once, results
@@ -113,7 +113,7 @@ def plan(model, dataset, space, trials, search, scheduler, files, settings, conc
     for name, value in (("model", model), ("dataset", dataset)):
         if value is None:
             raise ConfigError(f"no {name} given: set --{name}=... or `{name}:` in a file")
-    for key in OURS:
+    for key in of_kind("tune"):
         if key in given:
             raise ConfigError(f"{key} cannot be set: every trial has its own")
     canonical, model_class = resolve(model)

@@ -13,6 +13,7 @@ from scipy import stats
 pytest.importorskip("statsmodels", reason="the extra 'benchmark' is not installed")
 pytest.importorskip("pyarrow", reason="the extra 'benchmark' is not installed")
 
+from recbole_diffusion.benchmark.report import cells, sentences  # noqa: E402
 from recbole_diffusion.benchmark.report import tables as leaderboard  # noqa: E402
 from recbole_diffusion.benchmark.report import text as printers  # noqa: E402
 from recbole_diffusion.benchmark.report.board import read_board  # noqa: E402
@@ -115,7 +116,7 @@ def test_an_ablation_that_wins_is_not_the_best_model(journal, tmp_path):
     made.run("ICDDT (same)", frame=table)
     board = read_board(tmp_path)
     assert board.rows[0].label == "ICDDT (same)" and board.best["ndcg@10"] != "ICDDT (same)"
-    said = leaderboard.ablation_sentences(board)[0]
+    said = sentences.ablation_sentences(board)[0]
     assert said.startswith("ICDDT with the same is significantly above ICDDT in NDCG@10, by 0.1")
 
 
@@ -195,20 +196,20 @@ def test_a_plan_without_a_finished_run_has_a_page(journal, tmp_path):
 def test_before_the_first_run_the_protocol_is_not_known(tmp_path, made_up):
     line = json.dumps({"kind": "plan", "plan": made_up.plan | {"max_train_seconds": None}})
     (tmp_path / "journal.jsonl").write_text(line + "\n")
-    said = leaderboard.protocol_sentences(read_board(tmp_path))
+    said = sentences.protocol_sentences(read_board(tmp_path))
     assert "The protocol is not recorded yet." in said and "no limit of time" in said
 
 
 def test_it_is_said_where_validation_and_test_are_different_tasks(journal, tmp_path):
     made = journal(tmp_path)
     board = read_board(tmp_path)
-    said = leaderboard.protocol_sentences(board)
+    said = sentences.protocol_sentences(board)
     shares = "31.2% of the test targets and 24.7% of the validation targets stand in"
     assert shares in said and "different tasks" not in said
     for share in (0.0, 0.9):
         protocol = board.protocol | {"valid_seen_before": share}
         made.write(kind="protocol", protocol=protocol)
-        assert "different tasks" in leaderboard.protocol_sentences(read_board(tmp_path))
+        assert "different tasks" in sentences.protocol_sentences(read_board(tmp_path))
 
 
 def test_without_values_per_user_the_test_is_not_available_and_the_rest_stays(journal, tmp_path):
@@ -243,7 +244,7 @@ def test_an_ablation_without_its_model_is_not_tested(journal, tmp_path):
     made = journal(tmp_path)
     made.run("ICDDT (one step)")
     board = read_board(tmp_path)
-    said = leaderboard.ablation_sentences(board)
+    said = sentences.ablation_sentences(board)
     assert said == ["ICDDT with one step: not tested (ICDDT has no finished seed)."]
     assert "## Leaderboard" not in printers.markdown(board)
     assert "| ICDDT (one step) | 0." in printers.markdown(board)
@@ -295,17 +296,17 @@ def test_the_protocol_sentence_names_all_that_models_share(page):
 def test_the_page_says_where_the_data_come_from(journal, tmp_path):
     made = journal(tmp_path)
     made.run("SASRec")
-    assert "The data:" not in leaderboard.protocol_sentences(read_board(tmp_path))
+    assert "The data:" not in sentences.protocol_sentences(read_board(tmp_path))
     hint = {"prepare_hint": "Get events.csv\nand run it."}
     made.run("SASRec", config=hint)  # in its result, as in journals of format 1
     said = "The data: Get events.csv and run it."
-    assert said in leaderboard.protocol_sentences(read_board(tmp_path))
+    assert said in sentences.protocol_sentences(read_board(tmp_path))
     made.run("SASRec", config=None)
-    assert said not in leaderboard.protocol_sentences(read_board(tmp_path))
+    assert said not in sentences.protocol_sentences(read_board(tmp_path))
     lines = (tmp_path / "journal.jsonl").read_text().splitlines()
     made.write(kind="config", id="of a row", label="SASRec", config=hint)
     made.write(**json.loads(lines[-1]) | {"config": "of a row"})
-    assert said in leaderboard.protocol_sentences(read_board(tmp_path))
+    assert said in sentences.protocol_sentences(read_board(tmp_path))
 
 
 def test_the_accuracy_table_has_means_marks_and_the_best_in_bold(page, board):
@@ -500,7 +501,7 @@ def test_a_model_with_seeds_left_is_incomplete(journal, tmp_path):
     [(None, "–"), (0, "0"), (0.0025, "0.0025"), (93.91, "93.9"), (1387.4, "1,387"), (5.0, "5")],
 )
 def test_quantities_are_short(x, text):
-    assert leaderboard._quantity(x) == text
+    assert cells._quantity(x) == text
 
 
 def test_sittings_that_are_alike_but_for_the_date_are_one_row(journal, tmp_path):

@@ -44,6 +44,25 @@ def test_files_of_settings_count_for_all_or_for_one_row(tmp_path):
     assert plan.entries[0].settings == {"n_layers": 3} and plan.entries[1].settings == {}
 
 
+def test_default_or_published_settings_are_for_all_rows_or_for_one(tmp_path):
+    file = tmp_path / "plan.yaml"
+    file.write_text(
+        "dataset: shop\nmodels:\n  a: {model: SASRec, settings: default}\n"
+        "  b: {model: SASRec, settings: {settings: default, n_layers: 1}}\n  SASRec:\n"
+    )
+    plan = make_plan({"settings": "published"}, file)
+    assert plan.settings["settings"] == "published"
+    assert [entry.settings for entry in plan.entries] == [
+        {"settings": "default"}, {"settings": "default", "n_layers": 1}, {},
+    ]  # fmt: skip
+    file.write_text("dataset: shop\nmodels: [SASRec]\nsettings: default\n")
+    assert make_plan({}, file).settings["settings"] == "default"
+    assert "settings" not in plan_of().settings
+    file.write_text("dataset: shop\nmodels: [SASRec]\nsettings: [default]\n")
+    with pytest.raises(ConfigError, match=r"settings is \['default'\], neither .* nor a word"):
+        make_plan({}, file)
+
+
 def test_trials_and_the_first_seed_of_a_row_come_together_then_the_other_seeds():
     plan = plan_of(models="SASRec,EASE", seeds=2, tune=2)
     order = [(run.entry.label, run.phase, run.number) for run in plan.runs()]

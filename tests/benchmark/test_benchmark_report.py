@@ -14,6 +14,7 @@ pytest.importorskip("plotly", reason="the extra 'benchmark' is not installed")
 
 from plotly.offline import get_plotlyjs  # noqa: E402
 
+from recbole_diffusion.benchmark.report import sentences  # noqa: E402
 from recbole_diffusion.benchmark.report import tables as leaderboard  # noqa: E402
 from recbole_diffusion.benchmark.report.board import read_board  # noqa: E402
 from recbole_diffusion.benchmark.report.page import write_report  # noqa: E402
@@ -121,7 +122,7 @@ def test_the_page_has_the_cells_of_every_table(page, board):
         for found, cell in zip(cells, expected):
             text = html.escape(cell.text)
             assert found == (f"<strong>{text}</strong>" if cell.best else text)
-    assert html.escape(leaderboard.protocol_sentences(board)) in page
+    assert html.escape(sentences.protocol_sentences(board)) in page
 
 
 def test_every_configuration_is_on_the_page(page, board):

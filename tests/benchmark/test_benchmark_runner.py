@@ -124,6 +124,19 @@ def test_the_best_trial_on_validation_is_what_is_seeded_and_trials_see_no_test(s
     assert not list(shop.glob("out/checkpoints/*trial*/*.pth"))
 
 
+def test_a_strangers_key_in_settings_of_all_rows_warns_the_others_also_in_their_processes(
+    stranger, shop
+):
+    records, lines = start(models=["SASRec", stranger], seeds=1, epochs=1, score_factor=3.0)
+    assert {run["status"] for run in last(records).values()} == {"done"}
+    said = [line for line in lines if "score_factor" in line]
+    assert said == ["'score_factor' is a key of Stranger; SASRec does not read it"]
+    configs = {
+        record["label"]: record["config"] for record in records if record["kind"] == "config"
+    }
+    assert configs[stranger]["score_factor"] == 3.0
+
+
 @pytest.mark.slow
 def test_what_fails_or_cannot_share_the_table_is_said_and_the_rest_goes_on(shop, monkeypatch):
     (shop / "plates.py").write_text(BROKEN)

@@ -169,7 +169,7 @@ def test_an_error_is_one_line_with_its_kind_where_the_message_needs_it():
 
 def test_a_worker_that_has_written_its_result_ends_in_peace(shop):
     job = {"kind": "describe", "entries": {"Pop": {"model": "Pop", "dataset": "nowhere"}}}
-    job["entries"]["Pop"]["settings"] = {}
+    job["entries"]["Pop"]["settings"], job["models"] = {}, ["Pop", "no_such_module:Model"]
     (shop / "job.json").write_text(json.dumps(job))
     command = [sys.executable, "-m", "recbole_diffusion.benchmark.worker", "job.json", "r.json"]
     both = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}

@@ -17,6 +17,7 @@ from recbole_diffusion.cli.main import COMMANDS, main
 from recbole_diffusion.cli.parsing import parse_settings
 from recbole_diffusion.cli.run import table
 from recbole_diffusion.quick_start import quick_start
+from recbole_diffusion.tune import search as tuning
 
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
 RESULT = {
@@ -223,6 +224,20 @@ def test_a_benchmark_runs_its_plan_and_then_shows_the_table_and_where_it_is(benc
     assert capsys.readouterr().out == "# the table\nout/leaderboard.md\n"
     # What reports show as the command is what a shell takes.
     assert shlex.split(started.command) == ["recbole-diffusion", "benchmark", *arguments]
+
+
+def test_default_settings_are_asked_for_in_the_same_way_of_every_command(
+    called, benched, monkeypatch
+):
+    main(["run", "--model=SASRec", "--dataset=shop", "--settings=default"])
+    assert called[-1][3] == {"settings": "default"}
+    main(["benchmark", "--models=SASRec", "--dataset=shop", "--settings=default"])
+    assert benched.started[-1].plan.settings["settings"] == "default"
+    seen = []
+    monkeypatch.setattr(tuning, "tune", lambda **options: seen.append(options["settings"]))
+    monkeypatch.setattr(tuning, "table", str)
+    main(["tune", "--model=SASRec", "--dataset=shop", "--settings=default"])
+    assert seen == [{"settings": "default"}]
 
 
 def test_a_benchmark_takes_a_file_a_folder_and_retry(benched, tmp_path):

@@ -18,10 +18,12 @@ import recbole_diffusion
 from recbole_diffusion.config import config as config_module
 from recbole_diffusion.config import properties
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.names import MODELS, get_model
 from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.values import ConfigError, parse_value, read_yaml
 from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
+from recbole_diffusion.trainer.checkpoint import run_name
 
 PACKAGE = Path(recbole_diffusion.__file__).parent
 HOST = Path(recbole.__file__).parent
@@ -66,6 +68,44 @@ def test_each_source_of_settings_wins_over_those_before_it(tmp_path, monkeypatch
     assert [config[key] for key in keys] == expected
 
 
+@pytest.mark.parametrize("model", ["DreamRec", "my_module:Mine"])
+def test_default_settings_leave_out_the_published_run_and_nothing_else(
+    model, tmp_path, monkeypatch
+):
+    own = read_yaml(properties_dir() / "model" / "DreamRec.yaml")["guidance_weight"]
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "my_module", raising=False)
+    (tmp_path / "my_module.py").write_text(
+        "from recbole_diffusion.model.sequential_recommender.dreamrec import DreamRec\n\n\n"
+        "class Mine(DreamRec):\n    pass\n"
+    )
+
+    def settings(*files, **given):
+        return Config(model, "zhihu", list(files), given)
+
+    published, default = settings(), settings(settings="default")
+    assert published["guidance_weight"] == settings(settings="published")["guidance_weight"] == 4.0
+    assert default["guidance_weight"] == own and default["SPLIT"] == "sequence"  # of zhihu.yaml
+    assert (published["settings"], default["settings"]) == ("published", "default")
+    (tmp_path / "default.yaml").write_text("settings: default\nce_weight: 0.5\n")
+    of_a_file = settings("default.yaml")
+    assert (of_a_file["guidance_weight"], of_a_file["ce_weight"]) == (own, 0.5)
+    assert settings("default.yaml", settings="published")["guidance_weight"] == 4.0
+    assert not published.warnings and not default.warnings
+    assert run_name(published) == run_name(settings(settings="published")) != run_name(default)
+    with pytest.raises(ConfigError, match=r"settings is 'paper', not one of \['published', 'def"):
+        settings(settings="paper")
+
+
+def test_published_settings_that_are_asked_for_and_not_there_are_warned_of_once(caplog):
+    said = "no published run of SASRec on zhihu is known: the default settings are taken"
+    assert said in Config("SASRec", "zhihu", None, {"settings": "published"}).warnings[0]
+    assert caplog.text.count(said) == 1
+    assert not Config("SASRec", "zhihu").warnings  # the control: nobody asked
+    assert not Config("SASRec", "zhihu", None, {"settings": "default"}).warnings
+    assert not Config("DreamRec", "zhihu", None, {"settings": "published"}).warnings
+
+
 def test_the_command_line_of_the_process_is_never_read(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["program", "--epochs=7", "--nonsense=1", "--model=Pop"])
     assert Config("ICDDT", "tiny")["epochs"] == 300
@@ -103,7 +143,7 @@ def test_every_key_of_our_yamls_is_read_by_our_code_or_recboles():
 
 
 def test_every_key_our_code_reads_is_declared():
-    declared = keys_of(YAMLS) | config_module.HOST_KEYS
+    declared = keys_of(YAMLS) | set(of_kind("host"))
     for model in MODELS:
         declared |= set(Config(model, "tiny").final_config_dict)
 
@@ -142,7 +182,7 @@ def test_the_comment_of_every_key_names_the_type_of_its_value(file):
 
 def test_the_keys_known_besides_all_lists_are_read_by_recbole():
     code = "\n".join(file.read_text(encoding="utf-8") for file in HOST.rglob("*.py"))
-    unread = [key for key in config_module.HOST_KEYS if not re.search(rf"[\"']{key}[\"']", code)]
+    unread = [key for key in of_kind("host") if not re.search(rf"[\"']{key}[\"']", code)]
     assert not unread
 
 
@@ -231,7 +271,7 @@ def test_a_file_that_is_missing_or_no_mapping_is_refused_by_name(tmp_path):
     assert read_yaml("empty.yaml") == {}
 
 
-@pytest.mark.parametrize("key", config_module.PICKLED)
+@pytest.mark.parametrize("key", of_kind("pickled"))
 def test_paths_of_pickled_files_are_refused(key):
     with pytest.raises(ConfigError, match=f"{key} is not supported: .*pickle"):
         Config("Pop", "tiny", config_dict={key: "x.pth"})

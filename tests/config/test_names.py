@@ -3,12 +3,13 @@
 import sys
 
 import pytest
-from recbole.data.dataset import Dataset
+import recbole.data.dataset as host_datasets
+from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.model.general_recommender import LDiffRec, Pop
 from recbole.model.sequential_recommender import SASRec
 from recbole.trainer import RecVAETrainer, TraditionalTrainer, Trainer
 
-from recbole_diffusion.config import properties
+from recbole_diffusion.config import properties, traits
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.names import (
     _host_names,
@@ -157,5 +158,31 @@ def test_the_data_set_is_ours_unless_a_model_of_recbole_needs_its_own():
     assert dataset("Pop") is dataset("MultiVAE") is GeneralDataset
     assert dataset("DIEN").__name__ == "DIENDataset"
     assert dataset("FM") is Dataset
+    assert dataset("FEARec") is SequentialDataset
+    own = type("DIEN", (SASRec,), {"__module__": "my_module"})  # of that name, but not RecBole's
+    assert dataset(own) is LazySequentialDataset
     with pytest.raises(ValueError, match="DIEN needs a data set of its own.*unset BEHAVIOR_FIELD"):
         dataset("DIEN", BEHAVIOR_FIELD="behavior", target_behavior="buy")
+
+
+def test_a_class_of_ones_own_names_its_data_set():
+    def dataset(name, **settings):
+        own = type("Own", (SASRec,), {"__module__": "my_module", "dataset_class": name})
+        return get_dataset(Config(own, "tiny", config_dict=settings))
+
+    behaviors = {"BEHAVIOR_FIELD": "behavior", "target_behavior": "buy"}
+    assert dataset("recbole.data.dataset:SequentialDataset") is SequentialDataset
+    assert dataset("recbole_diffusion.data.dataset:GeneralDataset", **behaviors) is GeneralDataset
+    with pytest.raises(ValueError, match="Own needs a data set of its own.*unset BEHAVIOR_FIELD"):
+        dataset("recbole.data.dataset:SequentialDataset", **behaviors)
+    with pytest.raises(ValueError, match="Own.dataset_class is 'nowhere:Data': No module named"):
+        dataset("nowhere:Data")
+
+
+def test_the_data_sets_that_recbole_finds_by_name_stand_in_the_table_of_traits():
+    named = [name for name in vars(host_datasets) if name.endswith("Dataset")]
+    found = {name.removesuffix("Dataset") for name in named} & set(_host_names().values())
+    assert "DIEN" in found
+    for name in found:
+        named = traits.of(get_model(f"recbole:{name}")).dataset_class
+        assert named == f"recbole.data.dataset:{name}Dataset"

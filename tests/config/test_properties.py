@@ -1,6 +1,5 @@
 """Whose YAML files are whose: shipped classes', RecBole's, and those beside a stranger's module."""
 
-import sys
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
@@ -13,41 +12,6 @@ from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 from recbole_diffusion.quick_start.saved_run import load_run, trained_class
 from recbole_diffusion.trainer.checkpoint import CheckpointError
-
-MODULE = '''
-from recbole.model.sequential_recommender import GRU4Rec
-
-
-class Stranger(GRU4Rec):
-    """GRU4Rec with a factor on its scores."""
-
-    croppable = True
-
-    def __init__(self, config, dataset):
-        super().__init__(config, dataset)
-        self.factor = config["score_factor"]
-
-    def full_sort_predict(self, interaction):
-        return self.factor * super().full_sort_predict(interaction)
-'''
-
-
-@pytest.fixture
-def stranger(shop, monkeypatch):
-    """Writes a model with its own properties/ into the working directory; gives its name."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(names, "_strangers", [])
-    monkeypatch.delitem(sys.modules, "strange_module", raising=False)
-    (shop / "strange_module.py").write_text(MODULE)
-    for folder in ("model", "tune"):
-        (shop / "properties" / folder).mkdir(parents=True)
-    own = shop / "properties"
-    (own / "model" / "Stranger.yaml").write_text("score_factor: 2.0\nhidden_size: 16\n")
-    (own / "model" / "Stranger@shop.yaml").write_text("hidden_size: 8\nembedding_size: 8\n")
-    (own / "tune" / "Stranger.yaml").write_text("score_factor: {choice: [1.0, 2.0]}\n")
-    (own / "ablations.yaml").write_text("Stranger:\n  no factor: {score_factor: 1.0}\n")
-    yield "strange_module:Stranger"
-    sys.modules.pop("strange_module", None)
 
 
 def test_a_strangers_settings_space_and_ablations_stand_beside_its_module(stranger):

@@ -10,6 +10,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole_diffusion.config.traits import OF_THE_HOST
 from recbole_diffusion.data.dataloader import POOL_BATCHES, bucket_order
 
+CROPPABLE = [name for name, says in OF_THE_HOST.items() if says.croppable]
 LAST = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"}
 RATIO = {"split": {"RS": [0.4, 0.3, 0.3]}, "order": "TO", "group_by": "user", "mode": "full"}
 BUYS = {"BEHAVIOR_FIELD": "behavior", "target_behavior": "buy", "eval_args": LAST}
@@ -132,9 +133,6 @@ def loss_and_scores(folder, build_data, model, crop):
         rows = next(iter(test))[0]
         scores = network.full_sort_predict(rows).view(len(rows), -1)
     return torch.stack(losses), scores[:, 1:], rows["item_id_list"].shape[1]
-
-
-CROPPABLE = sorted(name for name, traits in OF_THE_HOST.items() if traits.croppable)
 
 
 @pytest.mark.parametrize("model", CROPPABLE)

@@ -44,9 +44,10 @@ def trained_first(shop):
 def test_pretraining_trains_the_named_model_on_the_same_split_and_begins_with_its_items(
     begun, shop
 ):
-    trainer = begun(pretrain="SASRec", pretrain_settings=FIRST)
+    trainer = begun(pretrain="SASRec", pretrain_settings=FIRST, settings="default")
     file, first = trained_first(shop)
     settings, own = json.loads(first["config"]), trainer.config
+    assert (settings["settings"], own["settings"]) == ("published", "default")
     same = ("eval_args", "MAX_ITEM_LIST_LENGTH", "valid_metric", "seed", "target_behavior")
     for key in (*same, "field_separator", "seq_separator"):
         assert settings[key] == own[key], key

@@ -150,3 +150,12 @@ def test_bert4rec_trains_where_batches_of_like_lengths_would_have_no_loss(run):
     # RecBole's BERT4Rec leaves the first place out of its loss: 0 / 0 for histories of one item.
     with pytest.raises(ValueError, match="the training loss is nan"):
         run("BERT4Rec", length_buckets=True, **settings)
+
+
+def test_a_model_that_inverts_items_by_items_is_refused_on_very_many(run, monkeypatch):
+    monkeypatch.setattr(quick_start, "MOST_INVERTED", 20)
+    with pytest.raises(DataError, match="EASE inverts .* 21 x 21 items.* not run above 20 items"):
+        run("EASE")
+    run("ItemKNN")  # the control
+    monkeypatch.setattr(quick_start, "MOST_INVERTED", 21)
+    run("EASE")

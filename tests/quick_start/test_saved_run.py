@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_diffusion.config.keys import NOT_AGAIN
 from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.model.sequential_recommender.dreamrec import DreamRec
 from recbole_diffusion.quick_start import quick_start, saved_run
@@ -70,6 +69,7 @@ def test_the_configuration_is_that_of_the_run(model, settings, run):
     then, now = json.loads(state["config"]), json.loads(checkpoint.config_text(found))
     different = {key for key in then.keys() | now.keys() if then.get(key) != now.get(key)}
     assert different == {"result_file"} and now["result_file"] is None
+    assert now["settings"] == "published" and not found.warnings  # nobody asked for it
     assert checkpoint.run_name(found) in result["checkpoint"]
 
 
@@ -143,7 +143,3 @@ def test_other_data_other_models_and_other_files_are_refused(run, shop, write_in
     monkeypatch.setattr(saved_run, "make_network", None)
     with pytest.raises(CheckpointError, match="was trained on other data"):
         load_run(file, data_path="other")
-
-
-def test_what_is_not_done_again_is_no_part_of_a_run():
-    assert set(NOT_AGAIN) <= checkpoint.NOT_PART_OF_A_RUN

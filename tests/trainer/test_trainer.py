@@ -20,7 +20,7 @@ from recbole_diffusion.config.names import get_model
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
 from recbole_diffusion.quick_start import quick_start
-from recbole_diffusion.trainer import checkpoint, trainer, truncation
+from recbole_diffusion.trainer import checkpoint, evaluation, saving, trainer, truncation
 from recbole_diffusion.trainer.checkpoint import CheckpointError
 from recbole_diffusion.trainer.choose import get_trainer
 from recbole_diffusion.trainer.collapse import mean_pairwise_cosine
@@ -28,7 +28,17 @@ from recbole_diffusion.trainer.truncation import TruncationTrainer
 
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
 DIFFREC = ["DiffRec", "TDiffRec", "LDiffRec", "LTDiffRec"]
-MODELS = ["ICDDT", "DreamRec", "DimeRec", "SASRec", "MultiVAE", "RecVAE", "LightGCN", *DIFFREC]
+MODELS = [
+    "ICDDT",
+    "DreamRec",
+    "DimeRec",
+    "DiffuRec",
+    "SASRec",
+    "MultiVAE",
+    "RecVAE",
+    "LightGCN",
+    *DIFFREC,
+]
 PLATEAU = {"factor": 0.5, "patience": 0, "threshold": 0.5}  # lowers the rate nearly every epoch
 
 
@@ -116,7 +126,8 @@ def scores(monkeypatch):
 def clock(monkeypatch):
     """A clock that moves only when it is told to, by ``clock[0] += seconds``."""
     now = [0.0]
-    monkeypatch.setattr(trainer, "monotonic", lambda: now[0])
+    for module in (trainer, saving, evaluation):
+        monkeypatch.setattr(module, "monotonic", lambda: now[0])
     return now
 
 
@@ -527,7 +538,7 @@ def test_how_often_one_evaluates_does_not_change_training(run, monkeypatch):
         return state(result, "last")["state_dict"]
 
     assert not differences(weights(1), weights(3))
-    monkeypatch.setattr(trainer, "own_randomness", lambda seed: nullcontext())
+    monkeypatch.setattr(evaluation, "own_randomness", lambda seed: nullcontext())
     assert differences(weights(1), weights(3))  # the control
 
 
@@ -545,7 +556,7 @@ def test_two_evaluations_of_one_model_are_equal(assemble, monkeypatch):
     torch.rand(5)
     assert fresh.evaluate(test, load_best_model=False) == first
     assert torch.equal(*drawn)
-    monkeypatch.setattr(trainer, "own_randomness", lambda seed: nullcontext())
+    monkeypatch.setattr(evaluation, "own_randomness", lambda seed: nullcontext())
     fresh.evaluate(test, load_best_model=False)
     assert not torch.equal(*drawn[1:])  # the control
 

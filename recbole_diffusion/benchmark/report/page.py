@@ -6,7 +6,9 @@ import math
 import textwrap
 from pathlib import Path
 
-from recbole_diffusion.benchmark.report.tables import metric_label, protocol_sentences, tables
+from recbole_diffusion.benchmark.report.cells import metric_label
+from recbole_diffusion.benchmark.report.sentences import protocol_sentences
+from recbole_diffusion.benchmark.report.tables import tables
 
 # Okabe and Ito's colours, told apart by the colour-blind; without black and yellow, so that all are
 # seen on white and on black.

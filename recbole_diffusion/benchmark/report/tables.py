@@ -1,91 +1,25 @@
 """Which model is best, how sure is that, and what does it cost? As tables of any printer."""
 
-from typing import NamedTuple
-
 from recbole_diffusion.benchmark.report.board import COSTS
+from recbole_diffusion.benchmark.report.cells import (
+    Cell,
+    Table,
+    _effect,
+    _figure,
+    _p,
+    _quantity,
+    _range,
+    _settings,
+    _share,
+    _signed,
+    _spread_cell,
+    _text,
+    metric_label,
+)
+from recbole_diffusion.benchmark.report.sentences import ALPHA, ablation_sentences
 
-ALPHA = 0.05
 MOST_COLUMNS = 6  # of the accuracy table; the rest is in the CSV
 LEVEL = "†"
-OTHER_TASK = 0.2  # difference in the share of targets seen before
-
-
-class Cell(NamedTuple):
-    """Text of a table, what it is sorted by, and whether it is the best of its column."""
-
-    text: str
-    value: object = None
-    best: bool = False
-
-
-class Table(NamedTuple):
-    """A table of any printer.
-
-    Attributes:
-        name (str): a word for anchors and labels.
-        title, note (str): heading, and what the reader must know.
-        head (list of str): the columns.
-        rows (list of list of Cell): the first cell is the model.
-    """
-
-    name: str
-    title: str
-    note: str
-    head: list
-    rows: list
-
-
-def metric_label(metric):
-    """Writes a metric as people do, for instance NDCG@10."""
-    name, at, k = metric.partition("@")
-    upper = name in ("ndcg", "mrr", "map", "auc", "gauc")
-    return (name.upper() if upper else name.capitalize()) + at + k
-
-
-def _four(x):
-    return "–" if x is None else f"{x:.4f}"
-
-
-def _range(low, high):
-    return "–" if low is None else f"{low:.4f} to {high:.4f}".replace("-", "−")
-
-
-def _signed(x):
-    return f"{round(x, 4) + 0.0:+.4f}".replace("-", "−")  # + 0.0: no negative zero
-
-
-def _effect(comparison):
-    return Cell(f"{round(comparison.effect, 2) + 0.0:+.2f}".replace("-", "−"), comparison.effect)
-
-
-def _p(p):
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _quantity(x):
-    """A cost: whole where large, else three digits."""
-    if x is None:
-        return "–"
-    return f"{x:,.0f}" if abs(x) >= 100 or x == int(x) else f"{x:.3g}"
-
-
-def _settings(settings):
-    return ", ".join(f"{key}={value}" for key, value in settings.items()) or "defaults"
-
-
-def _text(text):
-    return Cell(str(text), str(text))
-
-
-def _spread_cell(spread, mark="", best=False):
-    if spread is None:
-        return Cell("–")
-    sd = "" if spread.sd is None else f" ± {spread.sd:.4f}"
-    return Cell(_four(spread.mean) + sd + mark, spread.mean, best)
-
-
-def _figure(x, write=_four, best=False):
-    return Cell(write(x), x, best)
 
 
 def shown_metrics(board):
@@ -126,94 +60,6 @@ def significance(board, label, metric):
     if one is None:
         return "not available"
     return "n.s." if one.holm >= ALPHA else "below"
-
-
-def protocol_sentences(board):
-    """What all models of the board had in common.
-
-    Args:
-        board (Board): what was measured.
-
-    Returns:
-        str: a few sentences.
-    """
-    plan, found = board.plan, board.protocol
-    said = [f"Data set: {plan['dataset']}."]
-    if found:
-        said.append(
-            f"{found['n_train_rows']:,} training rows, {found['valid_rows']:,} validation rows and "
-            f"{found['test_rows']:,} test rows of {found['users']:,} users; {found['items']:,} "
-            f"items. Hash of the held-out rows: {found['held_out_hash']}. A metric is a mean over "
-            f"{found['unit']}."
-        )
-        if found["rows_without_history"]:
-            said.append(f"{found['rows_without_history']:,} test rows have no history.")
-        test, valid = found["seen_before"], found.get("valid_seen_before")  # once not measured
-        of_valid = "" if valid is None else f" and {valid:.1%} of the validation targets"
-        said.append(
-            f"Every model has mask_history={found['mask_history']}, "
-            f"candidates={found['candidates']}, train_rows={found['train_rows']} and "
-            f"train_behaviors={found['train_behaviors']}; {test:.1%} of the test targets{of_valid} "
-            "stand in their user's earlier history."
-        )
-        if valid is not None and abs(test - valid) > OTHER_TASK:
-            said.append(
-                "So validation and test are different tasks here, and what is best on validation, "
-                "by which epochs and trials are chosen, may be far from best on test."
-            )
-        if found.get("behaviors"):
-            said.append(f"Behaviour that is predicted: {found['behaviors']}.")
-    else:
-        said.append("The protocol is not recorded yet.")
-    seconds = plan.get("max_train_seconds")
-    budget = f"max_train_seconds={seconds:g}" if seconds else "no limit of time (max_train_seconds)"
-    seeds = ", ".join(map(str, plan["seeds"]))
-    said.append(
-        f"Budget of a run: {budget}; trials a model: {plan['tune']}, chosen on validation; "
-        f"training seeds: {seeds}; samplings of a trained model that samples: "
-        f"{plan['sampling_seeds']}; threads a run: {plan['threads']}; runs at once: {plan['jobs']}."
-    )
-    others = {k: v for k, v in plan["settings"].items() if k not in found and k not in plan}
-    if others:
-        said.append(f"Settings of all models: {_settings(others)}.")
-    hints = [row.config["prepare_hint"] for row in board.rows if row.config.get("prepare_hint")]
-    if hints:
-        said.append(f"The data: {' '.join(hints[0].split())}")
-    if plan.get("version"):
-        hosts = " and ".join(sorted({host for row in board.rows for host in row.recbole}))
-        said.append(f"recbole-diffusion {plan['version']}{hosts and f' on RecBole {hosts}'}.")
-    return " ".join(said)
-
-
-def ablation_sentences(board):
-    """Says of each ablation whether its main metric differs from what it ablates.
-
-    Args:
-        board (Board): what was measured.
-
-    Returns:
-        list of str: one sentence an ablation.
-    """
-    said = []
-    metric = metric_label(board.metric)
-    for row in board.rows:
-        if not row.ablates:
-            continue
-        name = f"{row.ablates} with {row.change}" if row.change else row.label
-        one = board.ablations.get(board.metric, {}).get(row.label)
-        if one is None:
-            said.append(f"{name}: not tested ({board.no_test.get(row.label, 'no values')}).")
-            continue
-        if one.holm >= ALPHA:
-            said.append(
-                f"{name} does not differ significantly from {row.ablates} in {metric} "
-                f"(difference {_signed(one.difference)}, p {_p(one.holm)})."
-            )
-        else:
-            word = "below" if one.difference < 0 else "above"
-            by = f"by {abs(one.difference):.4f} (p {_p(one.holm)}, d {abs(one.effect):.2f})"
-            said.append(f"{name} is significantly {word} {row.ablates} in {metric}, {by}.")
-    return said
 
 
 def tables(board):
@@ -325,10 +171,6 @@ def _variance(board):
     )
     head = ["model", _main(board), "sd over training", "sd over sampling", "seeds × samplings"]
     return Table("variance", "Two variances", note, [*head, "shared"], rows)
-
-
-def _share(x):
-    return "–" if x is None else f"{x:.1%}"
 
 
 def _cost(board):

@@ -5,7 +5,8 @@ import io
 import json
 import re
 
-from recbole_diffusion.benchmark.report.tables import LEVEL, protocol_sentences, tables
+from recbole_diffusion.benchmark.report.sentences import protocol_sentences
+from recbole_diffusion.benchmark.report.tables import LEVEL, tables
 
 
 def markdown(board):

@@ -24,20 +24,12 @@ from recbole_diffusion.diffusion.affine import compose, guided
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral, ddim, walk
 from recbole_diffusion.diffusion.timesteps import PowerLaw
+from recbole_diffusion.model import settings
 from recbole_diffusion.model.derived import Derived
 from recbole_diffusion.model.layers.attention import CausalEncoder
 from recbole_diffusion.model.layers.basic import StepEmbedding
 from recbole_diffusion.model.next_item import NextItemDiffusion
 from recbole_diffusion.model.positions import at
-from recbole_diffusion.model.settings import (
-    check_above_zero,
-    check_flags,
-    check_known,
-    check_not_negative,
-    check_shares,
-    check_whole,
-    noise_betas,
-)
 
 # the paper's names of its schedules -> the names here
 SCHEDULE_NAMES = {
@@ -64,6 +56,8 @@ class DreamRec(NextItemDiffusion):
     croppable = True
     item_table = True  # the embeddings that items begin with are handed to the constructor
     fused_adam = True
+    weighs_guidance = True
+    shorter_walk = "sampler"
     collapse_advice = (
         "the squared error alone is smallest when all items are one point: set normalize: True, a "
         "ce_weight such as 0.1, or fixed embeddings (item_embeddings or pretrain)"
@@ -82,14 +76,16 @@ class DreamRec(NextItemDiffusion):
             ValueError: for a setting no model can be built with, with the reason.
         """
         super().__init__(config, dataset)
-        check_whole(config, "sampling_steps")
-        check_not_negative(config, "guidance_weight", "noise_min", "noise_max", "ce_weight")
-        check_above_zero(config, "embedding_std", "level_power")
-        check_shares(config, "dropout_prob", "guidance_dropout")
-        check_flags(config, "reverse_noise", "normalize", "train_items")
-        check_known(config, "denoiser", ("linear", "mlp"))
+        settings.check_whole(config, "sampling_steps")
+        settings.check_not_negative(
+            config, "guidance_weight", "noise_min", "noise_max", "ce_weight"
+        )
+        settings.check_above_zero(config, "embedding_std", "level_power")
+        settings.check_shares(config, "dropout_prob", "guidance_dropout")
+        settings.check_flags(config, "reverse_noise", "normalize", "train_items")
+        settings.check_known(config, "denoiser", ("linear", "mlp"))
         if config["sampler"] is not None:
-            check_known(config, "sampler", ("exact", "ddim", "ancestral"))
+            settings.check_known(config, "sampler", ("exact", "ddim", "ancestral"))
         D = self.hidden_size
         if D % 2 or D < 4:
             raise ValueError(f"hidden_size is {D}; half of the step embedding is sines: 4, 6, ...")
@@ -100,18 +96,16 @@ class DreamRec(NextItemDiffusion):
 
         bounds = (config["noise_min"], config["noise_max"])
         bounds = bounds if config["noise_schedule"] == "exp" else ()
-        self.diffusion = GaussianDiffusion.from_betas(noise_betas(config, SCHEDULE_NAMES, *bounds))
+        self.diffusion = GaussianDiffusion.from_betas(
+            settings.noise_betas(config, SCHEDULE_NAMES, *bounds)
+        )
         self.timesteps = PowerLaw(self.diffusion.steps, config["level_power"])
         linear = config["denoiser"] == "linear"
         self.sampler = config["sampler"] or ("exact" if linear else "ddim")
         if self.sampler == "exact" and not linear:
             raise ValueError("sampler exact needs the linear denoiser, not mlp: take ddim")
-        if self.sampler == "ddim":
-            self.levels = self.levels_of(config["sampling_steps"])
-            self.step = ddim(self.diffusion, eta=0.0)
-        else:
-            self.levels = self.levels_of(self.diffusion.steps)
-            self.step = ancestral(self.diffusion, noise=self.reverse_noise)
+        count = config["sampling_steps"] if self.sampler == "ddim" else self.diffusion.steps
+        self.levels = self.levels_of(count)
 
         with torch.no_grad():
             if item_table is not None:
@@ -194,6 +188,13 @@ class DreamRec(NextItemDiffusion):
         return type(walked)(*(part.float() for part in walked))
 
     @property
+    def step(self):
+        """The step of the plain walks (Callable)."""
+        if self.sampler == "ddim":
+            return ddim(self.diffusion, eta=0.0)
+        return ancestral(self.diffusion, noise=self.reverse_noise)
+
+    @property
     def denoiser_calls(self):
         """Two a step, with the history and without; none in closed form (int)."""
         return 0 if self.sampler == "exact" else 2 * super().denoiser_calls
@@ -214,4 +215,5 @@ class DreamRec(NextItemDiffusion):
         noise = torch.randn_like(h) if self.reverse_noise else torch.zeros_like(h)
         if self.sampler == "exact":
             return self.closed_walk().sample(h, noise)
-        return walk(lambda x, t: self.guided(x, t, h), noise, self.levels, self.step)
+        start = self.diffusion.start(noise)
+        return walk(lambda x, t: self.guided(x, t, h), start, self.levels, self.step)

@@ -1,0 +1,85 @@
+"""How is a value of a report written? As the cell of a table of any printer."""
+
+from typing import NamedTuple
+
+
+class Cell(NamedTuple):
+    """Text of a table, what it is sorted by, and whether it is the best of its column."""
+
+    text: str
+    value: object = None
+    best: bool = False
+
+
+class Table(NamedTuple):
+    """A table of any printer.
+
+    Attributes:
+        name (str): a word for anchors and labels.
+        title, note (str): heading, and what the reader must know.
+        head (list of str): the columns.
+        rows (list of list of Cell): the first cell is the model.
+    """
+
+    name: str
+    title: str
+    note: str
+    head: list
+    rows: list
+
+
+def metric_label(metric):
+    """Writes a metric as people do, for instance NDCG@10."""
+    name, at, k = metric.partition("@")
+    upper = name in ("ndcg", "mrr", "map", "auc", "gauc")
+    return (name.upper() if upper else name.capitalize()) + at + k
+
+
+def _four(x):
+    return "–" if x is None else f"{x:.4f}"
+
+
+def _range(low, high):
+    return "–" if low is None else f"{low:.4f} to {high:.4f}".replace("-", "−")
+
+
+def _signed(x):
+    return f"{round(x, 4) + 0.0:+.4f}".replace("-", "−")  # + 0.0: no negative zero
+
+
+def _effect(comparison):
+    return Cell(f"{round(comparison.effect, 2) + 0.0:+.2f}".replace("-", "−"), comparison.effect)
+
+
+def _p(p):
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _quantity(x):
+    """A cost: whole where large, else three digits."""
+    if x is None:
+        return "–"
+    return f"{x:,.0f}" if abs(x) >= 100 or x == int(x) else f"{x:.3g}"
+
+
+def _settings(settings):
+    return ", ".join(f"{key}={value}" for key, value in settings.items()) or "defaults"
+
+
+def _text(text):
+    return Cell(str(text), str(text))
+
+
+def _spread_cell(spread, mark="", best=False):
+    if spread is None:
+        return Cell("–")
+    sd = "" if spread.sd is None else f" ± {spread.sd:.4f}"
+    return Cell(_four(spread.mean) + sd + mark, spread.mean, best)
+
+
+def _figure(x, write=_four, best=False):
+    return Cell(write(x), x, best)
+
+
+def _share(x):
+    return "–" if x is None else f"{x:.1%}"

@@ -1,0 +1,94 @@
+"""What does a report say in words? The protocol, and what the ablations show."""
+
+from recbole_diffusion.benchmark.report.cells import _p, _settings, _signed, metric_label
+
+ALPHA = 0.05
+OTHER_TASK = 0.2  # difference in the share of targets seen before
+
+
+def protocol_sentences(board):
+    """What all models of the board had in common.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        str: a few sentences.
+    """
+    plan, found = board.plan, board.protocol
+    said = [f"Data set: {plan['dataset']}."]
+    if found:
+        said.append(
+            f"{found['n_train_rows']:,} training rows, {found['valid_rows']:,} validation rows and "
+            f"{found['test_rows']:,} test rows of {found['users']:,} users; {found['items']:,} "
+            f"items. Hash of the held-out rows: {found['held_out_hash']}. A metric is a mean over "
+            f"{found['unit']}."
+        )
+        if found["rows_without_history"]:
+            said.append(f"{found['rows_without_history']:,} test rows have no history.")
+        test, valid = found["seen_before"], found.get("valid_seen_before")  # once not measured
+        of_valid = "" if valid is None else f" and {valid:.1%} of the validation targets"
+        said.append(
+            f"Every model has mask_history={found['mask_history']}, "
+            f"candidates={found['candidates']}, train_rows={found['train_rows']} and "
+            f"train_behaviors={found['train_behaviors']}; {test:.1%} of the test targets{of_valid} "
+            "stand in their user's earlier history."
+        )
+        if valid is not None and abs(test - valid) > OTHER_TASK:
+            said.append(
+                "So validation and test are different tasks here, and what is best on validation, "
+                "by which epochs and trials are chosen, may be far from best on test."
+            )
+        if found.get("behaviors"):
+            said.append(f"Behaviour that is predicted: {found['behaviors']}.")
+    else:
+        said.append("The protocol is not recorded yet.")
+    seconds = plan.get("max_train_seconds")
+    budget = f"max_train_seconds={seconds:g}" if seconds else "no limit of time (max_train_seconds)"
+    seeds = ", ".join(map(str, plan["seeds"]))
+    said.append(
+        f"Budget of a run: {budget}; trials a model: {plan['tune']}, chosen on validation; "
+        f"training seeds: {seeds}; samplings of a trained model that samples: "
+        f"{plan['sampling_seeds']}; threads a run: {plan['threads']}; runs at once: {plan['jobs']}."
+    )
+    others = {k: v for k, v in plan["settings"].items() if k not in found and k not in plan}
+    if others:
+        said.append(f"Settings of all models: {_settings(others)}.")
+    hints = [row.config["prepare_hint"] for row in board.rows if row.config.get("prepare_hint")]
+    if hints:
+        said.append(f"The data: {' '.join(hints[0].split())}")
+    if plan.get("version"):
+        hosts = " and ".join(sorted({host for row in board.rows for host in row.recbole}))
+        said.append(f"recbole-diffusion {plan['version']}{hosts and f' on RecBole {hosts}'}.")
+    return " ".join(said)
+
+
+def ablation_sentences(board):
+    """Says of each ablation whether its main metric differs from what it ablates.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        list of str: one sentence an ablation.
+    """
+    said = []
+    metric = metric_label(board.metric)
+    for row in board.rows:
+        if not row.ablates:
+            continue
+        name = f"{row.ablates} with {row.change}" if row.change else row.label
+        one = board.ablations.get(board.metric, {}).get(row.label)
+        if one is None:
+            said.append(f"{name}: not tested ({board.no_test.get(row.label, 'no values')}).")
+            continue
+        if one.holm >= ALPHA:
+            said.append(
+                f"{name} does not differ significantly from {row.ablates} in {metric} "
+                f"(difference {_signed(one.difference)}, p {_p(one.holm)})."
+            )
+        else:
+            word = "below" if one.difference < 0 else "above"
+            by = f"by {abs(one.difference):.4f} (p {_p(one.holm)}, d {abs(one.effect):.2f})"
+            said.append(f"{name} is significantly {word} {row.ablates} in {metric}, {by}.")
+    return said

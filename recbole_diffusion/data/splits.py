@@ -1,0 +1,303 @@
+"""Data sets with behaviours: which rows are trained on, held out and seen as history.
+
+Without ``BEHAVIOR_FIELD`` every split is RecBole's, row for row. With it, only interactions of
+the target behaviour are held out, and their history holds every behaviour. ``SPLIT: sequence`` is
+a split of its own: all rows of a user are in one part, and every prefix is a row.
+
+Letters: B rows of a batch, L longest history (``MAX_ITEM_LIST_LENGTH``), n longest in a batch.
+"""
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.data.loading import POSITION, TIED, CheckedRows
+
+
+def select(rows, mask):
+    """Rows of an Interaction where the mask is True, in their order.
+
+    Args:
+        rows (Interaction): the rows.
+        mask (torch.Tensor): bool, shape: [n_rows].
+
+    Returns:
+        Interaction: a copy of those rows.
+    """
+    # Interaction's own indexing would make a Python list of the index, for every column.
+    return Interaction({field: rows[field][mask] for field in rows})
+
+
+class BehaviorData(CheckedRows):
+    """What the data sets of general and sequential models share: order and splits.
+
+    Mixed in before a RecBole data set. ``config`` keys read: ``BEHAVIOR_FIELD``,
+    ``behavior_from``, ``target_behavior``, ``train_rows``, ``train_behaviors``,
+    ``benchmark_filename``, ``behavior_input``, ``ordered_history``, ``SPLIT``, ``eval_args``.
+
+    Attributes:
+        behavior_field (str): name of the behaviour column, None without behaviours.
+        in_order (bool): whether rows have a place in their user's history; only general models
+            with order RO go without.
+        target_behavior_ids (list of int): ids of the behaviours that are predicted.
+        store (dict of str to torch.Tensor): every interaction that can be history, sorted by user,
+            then time in float64, then file order; one tensor of shape [n_stored] a field.
+        start (torch.Tensor): first stored row of each user, shape [n_users + 1].
+        store_time (numpy.ndarray): stamps of the stored rows in float64, where the data have times.
+        split_report (dict of str to int): counts of what the split did, for results tables.
+    """
+
+    # ------------------------------------------------------------------ order
+    def _change_feat_format(self):
+        """Builds the tensors, and the store in order of user, time in float64, file."""
+        if self.behavior_field is not None:
+            ids = self.field2token_id[self.behavior_field]
+            gone = [token for token in self.target_tokens if token not in ids]
+            if gone:
+                raise DataError(f"the filters leave no interaction of target_behavior {gone}")
+            self.target_behavior_ids = [ids[token] for token in self.target_tokens]
+        if self.config["behavior_from"] is not None:
+            self._del_col(self.inter_feat, self.config["behavior_from"]["field"])
+        time = None
+        if self.time_field in self.inter_feat:
+            time = self.inter_feat[self.time_field].to_numpy()  # float64; tensors are float32
+        super()._change_feat_format()
+        if self.has_positions:
+            self._build_store(time)
+
+    def _build_store(self, time):
+        """Fills ``store`` and ``start`` and gives every row its position.
+
+        Args:
+            time (numpy.ndarray): stamps in float64, in which milliseconds keep their order, shape:
+                [n_rows]; None where the order of the files is the only one.
+        """
+        rows = self.inter_feat
+        user = rows[self.uid_field].numpy()
+        self._part = np.zeros(len(user), dtype=np.int64)
+        if self.ready_made:  # in the order of the files: train, valid, test, history
+            self._part = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
+        # Where sequences are whole, the rows of a held-out one are its history.
+        past = np.flatnonzero(np.isin(self._part, (0, 3)) | self.whole_sequences)
+        keys = [self._part[past], user[past]]
+        # Stable: ties keep the order of the file.
+        stored = past[np.lexsort(keys if time is None else [time[past], *keys])]
+        self.store = {field: rows[field][torch.from_numpy(stored)] for field in rows}
+        count = np.bincount(user[stored], minlength=self.user_num)
+        start = np.concatenate([[0], np.cumsum(count)])
+        self.start = torch.from_numpy(start)
+        position = np.empty(len(user), dtype=np.int64)
+        position[stored] = np.arange(len(stored)) - start[user[stored]]
+        if self.whole_sequences and not self.ready_made:
+            self._part = self._cut_sequences(user, time)[user]
+        elif not self.whole_sequences and self.ready_made:
+            trained = np.bincount(user[self._part == 0], minlength=self.user_num)
+            position[self._part == 1] = trained[user[self._part == 1]]
+            position[self._part == 2] = count[user[self._part == 2]]
+        rows[POSITION] = torch.from_numpy(position)
+        if time is not None:
+            self.store_time = time[stored]
+            before = self.store_time[start[user] + position - 1]
+            rows[TIED] = torch.from_numpy((position > 0) & (before == time))
+
+    def _cut_sequences(self, user, time):
+        """Which part each user's sequence is in: the last ones are test, those before validation.
+
+        Sequences are in order of their last interaction, interactions in order of time, then file;
+        so nothing that training sees is younger than a test sequence's end. The sizes of the parts
+        are RecBole's of a ratio split.
+
+        Args:
+            user (numpy.ndarray): users of the rows in file order, shape: [n_rows].
+            time (numpy.ndarray): their stamps in float64, shape: [n_rows].
+
+        Returns:
+            numpy.ndarray: 0 for train, 1 for valid, 2 for test, shape: [n_users].
+        """
+        newest_first = user[np.argsort(time, kind="stable")][::-1]
+        sequence, back = np.unique(newest_first, return_index=True)
+        sequence = sequence[np.argsort(-back)]
+        ratios = np.array(self.config["eval_args"]["split"]["RS"])
+        bounds = self._calcu_split_ids(len(sequence), list(ratios / ratios.sum()))
+        part = np.zeros(self.user_num, dtype=np.int64)
+        for number, some in enumerate(np.split(sequence, bounds)):
+            part[some] = number
+        return part
+
+    def sort(self, by, ascending=True):
+        """RecBole's sort, but by time with the float64 stamps; ties keep the order there is."""
+        if by == self.time_field and POSITION in self.inter_feat and not self.ready_made:
+            row = self.start[self.inter_feat[self.uid_field]] + self.inter_feat[POSITION]
+            order = np.argsort(self.store_time[row.numpy()], kind="stable")
+            self.inter_feat._reindex(torch.from_numpy(order if ascending else order[::-1].copy()))
+        else:
+            super().sort(by=by, ascending=ascending)
+
+    # ------------------------------------------------------------------ split
+    def build(self):
+        """Splits into train, valid and test.
+
+        Returns:
+            list: three data sets that share the stored histories.
+        """
+        if self.ready_made or self.whole_sequences:
+            self._change_feat_format()
+            self._drop_unused_col()
+            parts = [torch.from_numpy(self._part == part) for part in range(3)]
+            datasets = [self.copy(select(self.inter_feat, part)) for part in parts]
+        else:
+            datasets = super().build()
+        return self._finish(datasets)
+
+    def _is_target(self, rows):
+        """Which rows are of a target behaviour, shape [n_rows]."""
+        return torch.isin(rows[self.behavior_field], torch.tensor(self.target_behavior_ids))
+
+    def leave_one_out(self, group_by, leave_one_mode):
+        """Holds out each user's last target interactions; without behaviours, RecBole's split.
+
+        ``valid_and_test`` holds out the last target interaction for test and the one before for
+        validation; a user with two has a test row only, with one none. What comes after the
+        validation row is never trained on.
+        """
+        if self.behavior_field is None:
+            return super().leave_one_out(group_by, leave_one_mode)
+        parts = {"valid_and_test": (2, 1), "valid_only": (1, None), "test_only": (None, 1)}
+        if leave_one_mode not in parts:
+            raise ValueError(f"leave-one-out mode '{leave_one_mode}' is not one of {list(parts)}")
+        last = self._last_target_positions()  # [n_users, 2]: the last, the one before
+        first_held_out = torch.full((self.user_num,), torch.iinfo(torch.int64).max)
+        held_out = {}
+        for name, back in zip(("valid", "test"), parts[leave_one_mode]):
+            position = torch.full((self.user_num,), -1) if back is None else last[:, back - 1]
+            held_out[name] = position
+            first_held_out = torch.where(
+                position >= 0, torch.minimum(position, first_held_out), first_held_out
+            )
+        rows = self.inter_feat
+        user, position = rows[self.uid_field], rows[POSITION]
+        masks = [position < first_held_out[user]]
+        masks += [position == held_out[name][user] for name in ("valid", "test")]
+        self._drop_unused_col()
+        return [self.copy(select(self.inter_feat, mask)) for mask in masks]
+
+    def _last_target_positions(self):
+        """Positions of each user's last two target interactions that may be held out.
+
+        A user's first target interaction always stays in training, so -1 stands where there is
+        none left. Shape: [n_users, 2].
+        """
+        target = torch.nonzero(self._is_target(self.store)).flatten()
+        user = self.store[self.uid_field][target]
+        count = torch.bincount(user, minlength=self.user_num)
+        end = torch.cumsum(count, 0)
+        result = torch.full((self.user_num, 2), -1)
+        for back in (0, 1):
+            owner = torch.nonzero(count >= back + 2).flatten()
+            row = target[end[owner] - 1 - back]
+            result[owner, back] = row - self.start[owner]
+        self.split_report["users_without_target"] = int((count[1:] == 0).sum())
+        return result
+
+    def split_by_ratio(self, ratios, group_by=None):
+        """RecBole's ratio split; with behaviours only target rows stay held out."""
+        return self._hold_out_targets(super().split_by_ratio(ratios, group_by))
+
+    def time_based_split(self, ratios, group_by):
+        """RecBole's split by time; with behaviours only target rows stay held out."""
+        return self._hold_out_targets(super().time_based_split(ratios, group_by))
+
+    def _hold_out_targets(self, datasets):
+        if self.behavior_field is None:
+            return datasets
+        for dataset in datasets[1:]:
+            rows = dataset.inter_feat
+            dataset.inter_feat = select(rows, self._is_target(rows))
+        return datasets
+
+    def _finish(self, datasets):
+        """The same last steps for every split: train_rows, train_behaviors, empty histories."""
+        train = datasets[0]
+        for dataset in datasets:
+            dataset.floor = None
+        if self.in_order:
+            if self.whole_sequences:
+                self._count_sequences(datasets)
+            rows = train.inter_feat
+            train.inter_feat = select(rows, rows[POSITION] >= self._first_target)
+            if self.config["train_rows"] == "last":
+                self._keep_last_rows(train)
+            for name, dataset in zip(("valid", "test"), datasets[1:]):
+                self._drop_rows_without_history(name, dataset)
+        if self.behavior_field is not None and self.config["train_behaviors"] == "target":
+            train.inter_feat = select(train.inter_feat, self._is_target(train.inter_feat))
+        if self.behavior_field is not None:
+            self._finish_behavior_rows(datasets)
+        self._count(datasets)
+        return datasets
+
+    def _count_sequences(self, datasets):
+        for name, dataset in zip(("train", "valid", "test"), datasets):
+            first = dataset.inter_feat[POSITION] == 0
+            self.split_report[f"{name}_sequences"] = int(first.sum())
+
+    def _count(self, datasets):
+        """Writes the split report."""
+        self.split_report["train_rows"] = len(datasets[0])
+        for name, dataset in zip(("valid", "test"), datasets[1:]):
+            self.split_report[f"{name}_rows"] = len(dataset)
+            if TIED in dataset.inter_feat:
+                self.split_report[f"{name}_rows_tied"] = int(dataset.inter_feat[TIED].sum())
+        for dataset in datasets:
+            dataset.inter_feat.interaction.pop(TIED, None)
+
+    def ends(self, rows):
+        """One past each user's last position among some rows.
+
+        Args:
+            rows (Interaction): rows with user and position.
+
+        Returns:
+            torch.Tensor: 0 for users without a row, shape: [n_users].
+        """
+        end = torch.zeros(self.user_num, dtype=torch.int64)
+        return end.scatter_reduce_(0, rows[self.uid_field], rows[POSITION] + 1, reduce="amax")
+
+    def _keep_last_rows(self, train):
+        """``train_rows: last``: only the user's last L training interactions exist in training.
+
+        JD at L = 50 so has 245,227 training rows with a mean history of 16.5, as the published
+        ICDDT program has.
+        """
+        rows = train.inter_feat
+        train.floor = (self.ends(rows) - self.config["MAX_ITEM_LIST_LENGTH"]).clamp(min=0)
+        first = train.floor[rows[self.uid_field]] + self._first_target
+        train.inter_feat = select(rows, rows[POSITION] >= first)
+
+    def _drop_rows_without_history(self, name, dataset):
+        if not (self._first_target or self.behavior_field or self.whole_sequences):
+            return  # a general model of RecBole's own split keeps its rows
+        rows = dataset.inter_feat
+        count = int((rows[POSITION] == 0).sum())
+        if count:
+            self.split_report[f"{name}_rows_without_history"] = count
+            self.logger.warning(f"{count} {name} rows have no history and are not ranked")
+            dataset.inter_feat = select(rows, rows[POSITION] > 0)
+
+    def trained_items(self):
+        """Which items a model could have seen in training, as history or as target.
+
+        Called on the built training data set.
+
+        Returns:
+            torch.Tensor: bool, shape: [n_items]; the padding item is False.
+        """
+        seen = torch.zeros(self.item_num, dtype=torch.bool)
+        seen[self._items_in_training()] = True
+        seen[0] = False
+        return seen
+
+    def _items_in_training(self):
+        """Items of the training rows, repeated ones too; one dimension."""
+        return self.inter_feat[self.iid_field]

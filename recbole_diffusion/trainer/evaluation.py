@@ -1,0 +1,51 @@
+"""How is a model ranked and measured?"""
+
+from time import monotonic
+
+import torch
+
+from recbole_diffusion.evaluator.never_trained import NeverTrainedAudit
+from recbole_diffusion.trainer.randomness import own_randomness
+
+
+class EvaluationHooks:
+    """Evaluation of a trainer, repeatable and audited; mixed in by `TrainerHooks`."""
+
+    @torch.no_grad()
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+        """Ranks and measures as RecBole does, with a random generator of its own.
+
+        Two evaluations of one model are equal, and how often one evaluates does not change
+        training. Fills ``never_trained`` and ``eval_seconds``.
+
+        Args:
+            eval_data (DataLoader): the rows to rank.
+            load_best_model (bool): load the best checkpoint first.
+            model_file (str): load this checkpoint instead.
+            show_progress (bool): a progress bar.
+
+        Returns:
+            dict: metric name to value, None if there are no rows.
+        """
+        if load_best_model:
+            self._load_weights(model_file or self.saved_model_file)
+        if not eval_data:
+            return None
+        self._audit = NeverTrainedAudit(self.config, self.trained_items)
+        begin = monotonic()
+        with own_randomness(self.evaluation_seed):
+            result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        self.eval_seconds = monotonic() - begin
+        self.never_trained = self._audit.report(self.eval_collector.data_struct, self.evaluator)
+        return _floats(result)
+
+    def _full_sort_batch_eval(self, batched_data):
+        rows, scores, positive_u, positive_i = super()._full_sort_batch_eval(batched_data)
+        scores = self._audit.collect(scores, rows, positive_u, positive_i)
+        if self.observer is not None:
+            self.observer.collect(scores, rows, positive_u, positive_i)
+        return rows, scores, positive_u, positive_i
+
+
+def _floats(result):
+    return None if result is None else {name: float(value) for name, value in result.items()}
