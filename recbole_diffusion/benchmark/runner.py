@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from recbole_diffusion import __version__
 from recbole_diffusion.benchmark.journal import FORMAT, Journal, State, place, read_journal
 from recbole_diffusion.benchmark.plan import run_id
+from recbole_diffusion.benchmark.process import outcome_of, start_process
 from recbole_diffusion.benchmark.protocol import SHARED, refusal
 from recbole_diffusion.benchmark.sitting import describe
 from recbole_diffusion.config.keys import of_kind
@@ -256,22 +254,8 @@ class Runner:
         return False
 
     def _process(self, name, job):
-        folder = self.output / "running"
-        folder.mkdir(parents=True, exist_ok=True)
-        files = [folder / f"{name}.{kind}.json" for kind in ("job", "result")]
         job = job | {"models": [entry.model for entry in self.plan.entries]}
-        files[0].write_text(json.dumps(job), encoding="utf-8")
-        files[1].unlink(missing_ok=True)
-        threads = {f"{lib}_NUM_THREADS": str(self.plan.threads) for lib in ("OMP", "MKL")}
-        with open(folder / f"{name}.log", "ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "recbole_diffusion.benchmark.worker", *map(str, files)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | threads,
-                start_new_session=True,  # Ctrl-C reaches this process alone, which ends the others
-            )
+        return start_process(self.output / "running", name, job, self.plan.threads)
 
     def _at_once(self, name, job):
         """Runs one process and waits for what it writes down."""
@@ -281,25 +265,7 @@ class Runner:
         finally:
             process.stdin.close()
             process.kill()
-        return self._outcome(name, process)
-
-    def _outcome(self, name, process):
-        """What a process wrote down, or in a line how it ended without."""
-        job, result = (
-            self.output / "running" / f"{name}.{kind}.json" for kind in ("job", "result")
-        )
-        log = self.output / "running" / f"{name}.log"
-        if not result.is_file():
-            code = process.returncode
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-            memory = " (out of memory?)" if code == -9 else ""
-            return {"error": f"the process {how}{memory}; see {log}"}
-        outcome = json.loads(result.read_text(encoding="utf-8"))
-        result.unlink()
-        job.unlink()
-        if "error" not in outcome:
-            log.unlink()
-        return outcome
+        return outcome_of(process, self.output / "running", name)
 
     def _collect(self, left):
         """Records what has ended."""
@@ -307,7 +273,8 @@ class Runner:
             self.running.remove(ended)
             process, run, name, settings, begin = ended
             process.stdin.close()
-            self._record(run, name, settings, begin, self._outcome(name, process), left)
+            outcome = outcome_of(process, self.output / "running", name)
+            self._record(run, name, settings, begin, outcome, left)
 
     def _record(self, run, name, settings, begin, outcome, left):
         shown = {

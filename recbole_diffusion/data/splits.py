@@ -1,10 +1,8 @@
-"""Data sets with behaviours: which rows are trained on, held out and seen as history.
+"""Which rows are trained on, held out and seen as history?
 
 Without ``BEHAVIOR_FIELD`` every split is RecBole's, row for row. With it, only interactions of
 the target behaviour are held out, and their history holds every behaviour. ``SPLIT: sequence`` is
 a split of its own: all rows of a user are in one part, and every prefix is a row.
-
-Letters: B rows of a batch, L longest history (``MAX_ITEM_LIST_LENGTH``), n longest in a batch.
 """
 
 import numpy as np

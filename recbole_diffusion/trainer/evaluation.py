@@ -37,7 +37,7 @@ class EvaluationHooks:
             result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         self.eval_seconds = monotonic() - begin
         self.never_trained = self._audit.report(self.eval_collector.data_struct, self.evaluator)
-        return _floats(result)
+        return floats(result)
 
     def _full_sort_batch_eval(self, batched_data):
         rows, scores, positive_u, positive_i = super()._full_sort_batch_eval(batched_data)
@@ -47,5 +47,6 @@ class EvaluationHooks:
         return rows, scores, positive_u, positive_i
 
 
-def _floats(result):
+def floats(result):
+    """A result in Python's floats, which a checkpoint can hold; None stays None."""
     return None if result is None else {name: float(value) for name, value in result.items()}

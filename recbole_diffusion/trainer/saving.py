@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from recbole_diffusion.trainer import checkpoint
-from recbole_diffusion.trainer.evaluation import _floats
+from recbole_diffusion.trainer.evaluation import floats
 from recbole_diffusion.trainer.randomness import random_states
 
 
@@ -30,7 +30,7 @@ class SavingHooks:
             "epoch": epoch,
             "best_epoch": self.best_epoch,
             "best_valid_score": float(self.best_valid_score),
-            "best_valid_result": _floats(self.best_valid_result),
+            "best_valid_result": floats(self.best_valid_result),
             "state_dict": self.model.state_dict(),
             "other_parameter": {
                 name: value

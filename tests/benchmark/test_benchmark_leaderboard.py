@@ -501,7 +501,7 @@ def test_a_model_with_seeds_left_is_incomplete(journal, tmp_path):
     [(None, "–"), (0, "0"), (0.0025, "0.0025"), (93.91, "93.9"), (1387.4, "1,387"), (5.0, "5")],
 )
 def test_quantities_are_short(x, text):
-    assert cells._quantity(x) == text
+    assert cells.quantity(x) == text
 
 
 def test_sittings_that_are_alike_but_for_the_date_are_one_row(journal, tmp_path):

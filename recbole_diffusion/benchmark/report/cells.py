@@ -35,51 +35,61 @@ def metric_label(metric):
     return (name.upper() if upper else name.capitalize()) + at + k
 
 
-def _four(x):
+def four(x):
+    """A metric, to four decimals."""
     return "–" if x is None else f"{x:.4f}"
 
 
-def _range(low, high):
+def interval(low, high):
+    """An interval of a metric."""
     return "–" if low is None else f"{low:.4f} to {high:.4f}".replace("-", "−")
 
 
-def _signed(x):
+def signed(x):
+    """A difference of a metric, with its sign."""
     return f"{round(x, 4) + 0.0:+.4f}".replace("-", "−")  # + 0.0: no negative zero
 
 
-def _effect(comparison):
+def effect(comparison):
+    """The size of a difference, Cohen's d."""
     return Cell(f"{round(comparison.effect, 2) + 0.0:+.2f}".replace("-", "−"), comparison.effect)
 
 
-def _p(p):
+def p_text(p):
+    """A p-value."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _quantity(x):
+def quantity(x):
     """A cost: whole where large, else three digits."""
     if x is None:
         return "–"
     return f"{x:,.0f}" if abs(x) >= 100 or x == int(x) else f"{x:.3g}"
 
 
-def _settings(settings):
+def settings_text(settings):
+    """Settings as they are typed, parted by commas."""
     return ", ".join(f"{key}={value}" for key, value in settings.items()) or "defaults"
 
 
-def _text(text):
+def text_cell(text):
+    """A cell of words, sorted by them."""
     return Cell(str(text), str(text))
 
 
-def _spread_cell(spread, mark="", best=False):
+def spread_cell(spread, mark="", best=False):
+    """A mean and its standard deviation; ``mark`` follows them."""
     if spread is None:
         return Cell("–")
     sd = "" if spread.sd is None else f" ± {spread.sd:.4f}"
-    return Cell(_four(spread.mean) + sd + mark, spread.mean, best)
+    return Cell(four(spread.mean) + sd + mark, spread.mean, best)
 
 
-def _figure(x, write=_four, best=False):
+def figure(x, write=four, best=False):
+    """A cell of a number, sorted by it."""
     return Cell(write(x), x, best)
 
 
-def _share(x):
+def share(x):
+    """A share, in percent."""
     return "–" if x is None else f"{x:.1%}"

@@ -1,6 +1,6 @@
 """What does a report say in words? The protocol, and what the ablations show."""
 
-from recbole_diffusion.benchmark.report.cells import _p, _settings, _signed, metric_label
+from recbole_diffusion.benchmark.report.cells import metric_label, p_text, settings_text, signed
 
 ALPHA = 0.05
 OTHER_TASK = 0.2  # difference in the share of targets seen before
@@ -53,7 +53,7 @@ def protocol_sentences(board):
     )
     others = {k: v for k, v in plan["settings"].items() if k not in found and k not in plan}
     if others:
-        said.append(f"Settings of all models: {_settings(others)}.")
+        said.append(f"Settings of all models: {settings_text(others)}.")
     hints = [row.config["prepare_hint"] for row in board.rows if row.config.get("prepare_hint")]
     if hints:
         said.append(f"The data: {' '.join(hints[0].split())}")
@@ -85,10 +85,10 @@ def ablation_sentences(board):
         if one.holm >= ALPHA:
             said.append(
                 f"{name} does not differ significantly from {row.ablates} in {metric} "
-                f"(difference {_signed(one.difference)}, p {_p(one.holm)})."
+                f"(difference {signed(one.difference)}, p {p_text(one.holm)})."
             )
         else:
             word = "below" if one.difference < 0 else "above"
-            by = f"by {abs(one.difference):.4f} (p {_p(one.holm)}, d {abs(one.effect):.2f})"
+            by = f"by {abs(one.difference):.4f} (p {p_text(one.holm)}, d {abs(one.effect):.2f})"
             said.append(f"{name} is significantly {word} {row.ablates} in {metric}, {by}.")
     return said

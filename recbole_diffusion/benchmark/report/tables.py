@@ -4,17 +4,17 @@ from recbole_diffusion.benchmark.report.board import COSTS
 from recbole_diffusion.benchmark.report.cells import (
     Cell,
     Table,
-    _effect,
-    _figure,
-    _p,
-    _quantity,
-    _range,
-    _settings,
-    _share,
-    _signed,
-    _spread_cell,
-    _text,
+    effect,
+    figure,
+    interval,
     metric_label,
+    p_text,
+    quantity,
+    settings_text,
+    share,
+    signed,
+    spread_cell,
+    text_cell,
 )
 from recbole_diffusion.benchmark.report.sentences import ALPHA, ablation_sentences
 
@@ -80,12 +80,12 @@ def _accuracy(board):
     metrics = shown_metrics(board)
     rows = []
     for row in board.models:
-        cells = [_text(row.label), Cell(f"{len(row.seeds)} / {row.asked}", len(row.seeds))]
+        cells = [text_cell(row.label), Cell(f"{len(row.seeds)} / {row.asked}", len(row.seeds))]
         for metric in metrics:
             stands = significance(board, row.label, metric)
             mark = f" {LEVEL}" if stands == "n.s." else ""
-            cells.append(_spread_cell(row.test.get(metric), mark, stands == "best"))
-        cells.append(_spread_cell(row.valid.get(board.metric)))
+            cells.append(spread_cell(row.test.get(metric), mark, stands == "best"))
+        cells.append(spread_cell(row.valid.get(board.metric)))
         rows.append(cells)
     note = (
         "Mean ± standard deviation over training seeds, on test. Best in bold; "
@@ -109,8 +109,8 @@ def _significance(board):
         spread, users = row.test.get(board.metric), row.users.get(board.metric)
         if spread is None:
             continue
-        cells = [_text(row.label), _figure(spread.mean), Cell(_range(spread.low, spread.high))]
-        cells.append(Cell(_range(users.low, users.high) if users else "not available"))
+        cells = [text_cell(row.label), figure(spread.mean), Cell(interval(spread.low, spread.high))]
+        cells.append(Cell(interval(users.low, users.high) if users else "not available"))
         one = board.against_best[board.metric].get(row.label)
         stands = significance(board, row.label, board.metric)
         if one is None:
@@ -118,11 +118,11 @@ def _significance(board):
             word = f"{stands}: {why}" if why and stands != "best" else stands
             cells += [Cell("–"), Cell("–"), Cell("–"), Cell(word, stands)]
         else:
-            text = f"{_signed(one.difference)} ({_signed(one.low)} to {_signed(one.high)})"
+            text = f"{signed(one.difference)} ({signed(one.low)} to {signed(one.high)})"
             cells += [
                 Cell(text, one.difference),
-                Cell(_p(one.holm), one.holm),
-                _effect(one),
+                Cell(p_text(one.holm), one.holm),
+                effect(one),
                 Cell(stands, stands),
             ]
         rows.append(cells)
@@ -140,7 +140,7 @@ def _significance(board):
 def _all_rows(board):
     metrics = shown_metrics(board)
     rows = [
-        [_text(row.label), *(_figure(row.all_rows.get(metric)) for metric in metrics)]
+        [text_cell(row.label), *(figure(row.all_rows.get(metric)) for metric in metrics)]
         for row in board.rows
         if row.all_rows
     ]
@@ -156,12 +156,12 @@ def _variance(board):
             spread = row.test[board.metric]
             rows.append(
                 [
-                    _text(row.label),
-                    _figure(spread.mean),
-                    _figure(spread.sd, lambda x: "–" if x is None else f"{x:.5f}"),
-                    _figure(row.sampling_sd[board.metric], lambda x: f"{x:.5f}"),
+                    text_cell(row.label),
+                    figure(spread.mean),
+                    figure(spread.sd, lambda x: "–" if x is None else f"{x:.5f}"),
+                    figure(row.sampling_sd[board.metric], lambda x: f"{x:.5f}"),
                     Cell(f"{len(row.seeds)} × {row.samplings}", len(row.seeds) * row.samplings),
-                    _figure(row.agreement, _share),
+                    figure(row.agreement, share),
                 ]
             )
     note = (
@@ -176,7 +176,7 @@ def _variance(board):
 def _cost(board):
     keys = [key for key in COSTS if any(row.costs[key] is not None for row in board.rows)]
     rows = [
-        [_text(row.label), *(_figure(row.costs[key], _quantity) for key in keys)]
+        [text_cell(row.label), *(figure(row.costs[key], quantity) for key in keys)]
         for row in board.rows
         if not row.external
     ]
@@ -192,7 +192,7 @@ def _beyond(board):
     found = list(dict.fromkeys(m for row in board.rows for m in row.beyond))
     metrics = [m for m in found if m.partition("@")[2] == k] or found
     rows = [
-        [_text(row.label), *(_figure(row.beyond.get(metric)) for metric in metrics)]
+        [text_cell(row.label), *(figure(row.beyond.get(metric)) for metric in metrics)]
         for row in board.rows
         if row.beyond
     ]
@@ -223,12 +223,12 @@ def _never_trained(board):
             before = row.test.get(board.metric)
             rows.append(
                 [
-                    _text(row.label),
-                    _figure(found["items"], _quantity),
-                    _figure(found.get(f"slots@{k}"), _share),
-                    _figure(found.get(f"hits@{k}"), _share),
-                    _figure(before and before.mean),
-                    _figure(barred),
+                    text_cell(row.label),
+                    figure(found["items"], quantity),
+                    figure(found.get(f"slots@{k}"), share),
+                    figure(found.get(f"hits@{k}"), share),
+                    figure(before and before.mean),
+                    figure(barred),
                 ]
             )
     note = (
@@ -250,12 +250,12 @@ def _ablations(board):
             if row is None:
                 continue
             one = board.ablations.get(board.metric, {}).get(row.label)
-            cells = [_text(row.label), *(_spread_cell(row.test.get(m)) for m in metrics)]
+            cells = [text_cell(row.label), *(spread_cell(row.test.get(m)) for m in metrics)]
             if one:
                 cells += [
-                    Cell(_signed(one.difference), one.difference),
-                    Cell(_p(one.holm), one.holm),
-                    _effect(one),
+                    Cell(signed(one.difference), one.difference),
+                    Cell(p_text(one.holm), one.holm),
+                    effect(one),
                 ]
             else:
                 word = "–" if row.label == base else "not available"
@@ -273,7 +273,9 @@ def _papers(board):
 
     def cell(value):
         return (
-            _figure(value) if isinstance(value, float) else _text("–" if value is None else value)
+            figure(value)
+            if isinstance(value, float)
+            else text_cell("–" if value is None else value)
         )
 
     rows = [[cell(paper[key]) for key in keys] for paper in board.papers]
@@ -283,7 +285,12 @@ def _papers(board):
 
 def _training(board):
     rows = [
-        [_text(row.label), _text(row.epochs), _text(row.ended), _text(_settings(row.settings))]
+        [
+            text_cell(row.label),
+            text_cell(row.epochs),
+            text_cell(row.ended),
+            text_cell(settings_text(row.settings)),
+        ]
         for row in board.rows
         if not row.external
     ]
@@ -295,10 +302,10 @@ def _training(board):
 def _trial_table(board):
     rows = [
         [
-            _text(trial["label"]),
+            text_cell(trial["label"]),
             Cell(str(trial["number"]), trial["number"]),
-            _text(_settings(trial["settings"])),
-            _figure(trial["valid"]) if not trial["error"] else Cell(f"failed: {trial['error']}"),
+            text_cell(settings_text(trial["settings"])),
+            figure(trial["valid"]) if not trial["error"] else Cell(f"failed: {trial['error']}"),
             Cell("yes" if trial["chosen"] else "", int(trial["chosen"])),
         ]
         for trial in board.trials
@@ -310,12 +317,18 @@ def _trial_table(board):
 
 def _failures(board):
     rows = [
-        [_text(fail["label"]), _text(_failed_run(fail)), _text(fail["error"])]
+        [text_cell(fail["label"]), text_cell(_failed_run(fail)), text_cell(fail["error"])]
         for fail in board.failed
         if fail["phase"] != "trial"  # stands among the trials
     ]
-    rows += [[_text(label), _text("refused"), _text(why)] for label, why in board.refused.items()]
-    rows += [[_text(label), _text("no finished seed yet"), _text("")] for label in board.pending]
+    rows += [
+        [text_cell(label), text_cell("refused"), text_cell(why)]
+        for label, why in board.refused.items()
+    ]
+    rows += [
+        [text_cell(label), text_cell("no finished seed yet"), text_cell("")]
+        for label in board.pending
+    ]
     head = ["model", "what", "reason"]
     return Table("failures", "Failed, refused and not finished", "", head, rows)
 
@@ -336,7 +349,7 @@ def _sittings(board):
         span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         software = ", ".join(f"{name} {version}" for name, version in versions if version)
         words = [machine, commit or "–", software]
-        rows.append([_text(span), Cell(str(len(dates)), len(dates)), *map(_text, words)])
+        rows.append([text_cell(span), Cell(str(len(dates)), len(dates)), *map(text_cell, words)])
     note = "Starts of the benchmark: when, where and by which code. Equal ones share a row."
     head = ["dates (UTC)", "starts", "machine", "commit", "versions"]
     return Table("sittings", "Sittings", note, head, rows)
