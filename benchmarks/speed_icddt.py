@@ -30,19 +30,20 @@ class PlainICDDT(ICDDT):
         """Behaviours of all positions, not yet projected, shape: [B, n, D]."""
         return self.behavior_embedding(behavior)
 
-    def step_tables(self):
-        """None: every row's step is embedded when it is needed."""
-        return [None] * self.n_layers
-
-    def loss(self, x0_hat, item):
-        """Cross-entropy over all items but the padding, shape: []."""
-        return F.cross_entropy(x0_hat @ self.item_embedding.weight[1:].T, item - 1)
+    def losses(self, x0_hat, x0, target):
+        """Cross-entropy over all items but the padding, shape: [B]."""
+        scores = x0_hat @ self.item_embedding.weight[1:].T
+        return F.cross_entropy(scores, target - 1, reduction="none")
 
     def forward(self, x_t, t, conditions):
         """As in ICDDT: shapes [B, D], [B], result [B, D]."""
-        h = self.inject(x_t, conditions.history)
-        half = self.hidden_size / 2
-        c = self.step_embedding(sinusoid(self.time_input[t], self.hidden_size, half))  # [B, D]
+        history = self.history_norm(self.history_dropout(conditions.history))
+        h = self.inject(x_t, history)
+        into, activation, out = self.step_embedding
+        number = (t - 1) * self.step_embedding.scale
+        c = out(
+            activation(into(sinusoid(number, self.hidden_size, self.hidden_size / 2)))
+        )  # [B, D]
         for block, query in zip(self.blocks, conditions.queries):
             h = self.block(block, h, query, conditions.padded, F.silu(c))
         return self.output_norm(F.dropout(h, self.output_dropout.p, self.training)[:, -1])

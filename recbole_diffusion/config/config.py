@@ -123,8 +123,12 @@ class Config(HostConfig):
         self.internal_config_dict.update(ours)
 
     def _get_final_config_dict(self):
-        settings = super()._get_final_config_dict()
         external = self.external_config_dict
+        for old, new in traits.of(self.model_class).renamed.items():
+            if old in external:
+                self._warn(f"'{old}' of {self.model} is called '{new}' now")
+                external.setdefault(new, external.pop(old))
+        settings = super()._get_final_config_dict()
         if settings["MODEL_TYPE"] == ModelType.SEQUENTIAL and (
             "train_neg_sample_args" not in external
         ):

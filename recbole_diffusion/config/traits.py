@@ -34,6 +34,7 @@ class Traits(NamedTuple):
             its kind of model, or RecBole's where there is none.
         inverts_items (bool): it inverts a dense matrix of items by items, and is refused where
             there are very many.
+        renamed (dict): keys of earlier versions and what they are called now; read with a warning.
         collapse_advice (str): what to do when the items' embeddings collapse; None does not warn.
         generates (bool): it ranks ``items()``, the embeddings of all items, by the one that
             ``generate(guidance)`` makes of ``guidance(interaction)``.
@@ -56,6 +57,7 @@ class Traits(NamedTuple):
     trainer: str = None
     dataset_class: str = None
     inverts_items: bool = False
+    renamed: dict = {}
     collapse_advice: str = None
     generates: bool = False
     weighs_guidance: bool = False

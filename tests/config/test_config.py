@@ -197,6 +197,16 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one():
         Config("ICDDT", "tiny", config_dict={True: 1})
 
 
+def test_a_key_of_an_earlier_version_is_read_with_a_warning_that_names_the_new_one():
+    old = Config("DreamRec", "tiny", None, {"sampling_noise": False})
+    assert old["reverse_noise"] is False and old["sampling_noise"] is None
+    assert old.warnings == ["'sampling_noise' of DreamRec is called 'reverse_noise' now"]
+    both = Config("DreamRec", "tiny", None, {"sampling_noise": False, "reverse_noise": True})
+    assert both["reverse_noise"] is True
+    # the control: DiffRec's key of that name is RecBole's, and stays
+    assert Config("DiffRec", "tiny", None, {"sampling_noise": True})["sampling_noise"] is True
+
+
 def test_a_key_of_another_model_is_a_warning_that_names_it(caplog):
     config = Config("SASRec", "tiny", config_dict={"truncation_mass": 0.3, "hidden_size": 8})
     assert "'truncation_mass' is a key of ICDDT" in caplog.text

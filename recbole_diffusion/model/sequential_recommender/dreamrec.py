@@ -57,6 +57,7 @@ class DreamRec(NextItemDiffusion):
     item_table = True  # the embeddings that items begin with are handed to the constructor
     fused_adam = True
     weighs_guidance = True
+    renamed = {"sampling_noise": "reverse_noise"}
     shorter_walk = "sampler"
     collapse_advice = (
         "the squared error alone is smallest when all items are one point: set normalize: True, a "

@@ -91,7 +91,7 @@ class MarkovChain(SequentialRecommender):
         )
         scores = recent @ self.transition + self.self_weight * recent
         scores = scores.toarray() + self.popularity_weight * self.popularity
-        return torch.from_numpy(scores).to(self.device)
+        return torch.from_numpy(scores).to(interaction[self.ITEM_SEQ].device)
 
     def predict(self, interaction):
         """Scores of the given items.
