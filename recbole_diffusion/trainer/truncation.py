@@ -43,6 +43,7 @@ class TruncationTrainer(DiffusionTrainer):
             dict: steps, both agreements, and the validation metrics at S and at T.
         """
         full = self.model.diffusion.steps
+        self.model.levels = self.model.levels_of(full)
         metrics_full = self.evaluate(valid_data, load_best_model=False)
         reference = self._top_lists(valid_data, full, seed=0)
         between = _agreement(reference, self._top_lists(valid_data, full, seed=1))
