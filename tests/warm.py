@@ -66,6 +66,24 @@ class Process:
         return self.process.exitcode
 
 
+class Call(Process):
+    """A call of a function in the working directory; what it says goes to a file.
+
+    Args:
+        function (callable): of a module that a new process can import.
+        arguments: of the function.
+        said (Path): the file.
+    """
+
+    def __init__(self, function, *arguments, said):
+        self.file = said
+        self.file.write_bytes(b"")
+        self.start(function, arguments, None, str(said), os.environ)
+
+    def said(self):
+        return self.file.read_text()
+
+
 class Worker(Process):
     """A process of a benchmark's runner. Its number goes into the file ``pids``."""
 
@@ -93,16 +111,12 @@ def command(arguments):
     return main(arguments)
 
 
-class WarmCommand(Process):
+class WarmCommand(Call):
     """A command; what it says goes to a file beside its output."""
 
     def __init__(self, arguments, output):
-        self.file, self.output = output.with_suffix(".said"), output
-        self.file.write_bytes(b"")
-        self.start(command, (arguments,), None, str(self.file), os.environ)
-
-    def said(self):
-        return self.file.read_text()
+        self.output = output
+        super().__init__(command, arguments, said=output.with_suffix(".said"))
 
     def workers(self):
         """Processes that were started for its output and are still there."""
