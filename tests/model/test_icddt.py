@@ -661,11 +661,11 @@ def trained(predictability):
     }
     model = ICDDT(defaultdict(lambda: None, settings), Dataset(n_items=13))
     untrained = hit_at_1(model, chain(predictability, 400, seed=99))
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     model.train()
-    for step in range(150):
+    for step in range(100):
         optimizer.zero_grad()
-        model.calculate_loss(chain(predictability, 128, seed=step)).backward()
+        model.calculate_loss(chain(predictability, 64, seed=step)).backward()
         optimizer.step()
     return model, untrained
 
