@@ -59,6 +59,7 @@ def both_splits(folder, dataset, model, **settings):
     return built
 
 
+SLOW = pytest.mark.slow
 SPLITS = [
     ("MultiVAE", LAST),
     ("MultiVAE", by({"LS": "test_only"})),
@@ -89,7 +90,11 @@ def test_without_behaviours_the_split_is_recboles_row_for_row(
 
 @pytest.mark.parametrize(
     "model, eval_args",
-    [SPLITS[0], SPLITS[9], *(pytest.param(*SPLITS[k], marks=pytest.mark.slow) for k in (4, 5, 6, 7))],
+    [
+        SPLITS[0],
+        SPLITS[9],
+        *(pytest.param(*SPLITS[k], marks=pytest.mark.slow) for k in (4, 5, 6, 7)),
+    ],
 )
 def test_on_ml_100k_too_the_split_is_recboles_row_for_row(model, eval_args, ranked_ml):
     ours, host = both_splits(ranked_ml, "ranked", model, eval_args=eval_args)
