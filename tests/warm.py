@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,7 +41,16 @@ def begin(function, arguments, cwd, stdin, stdout, environment):
     os.environ.clear()
     os.environ.update(environment)
     torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
+    torch.autograd.set_detect_anomaly(False)  # as in conftest.py
     sys.exit(function(*arguments))
+
+
+def until(happened, seconds=300):
+    """Waits for what has to happen; the bound is only for what never does."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
 
 
 class Process:

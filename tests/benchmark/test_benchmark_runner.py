@@ -5,12 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pandas as pd
 import pytest
-from warm import WARM, WarmCommand
+from warm import WARM, WarmCommand, until
 
 from recbole_diffusion.benchmark import runner
 from recbole_diffusion.benchmark.journal import read_journal
@@ -260,14 +259,6 @@ KNN = {"ItemKNN": {"settings": {"k": 5}}}
 EVERYWHERE = ["reading", (2019, 0), IN_TRAININGS[0], 3, IN_TRAININGS[1]]
 
 
-def poll(happened, seconds=300):
-    """Waits for what has to happen; the bound is only for what never does."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(
     "command, kills, others",
     [
@@ -321,10 +312,10 @@ def test_a_benchmark_killed_again_and_again_gives_the_table_of_one_left_alone(
                 return held.exists()
             return done() >= where if isinstance(where, int) else where in process.said()
 
-        poll(there)
+        until(there)
         process.kill()
         assert process.wait() == -signal.SIGKILL
-        poll(lambda process=process: not process.workers())  # what it had started ends with it
+        until(lambda process=process: not process.workers())  # what it had started ends with it
         if hold:
             if where[1]:
                 resumed |= set(held.read_text().split())

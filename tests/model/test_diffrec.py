@@ -1,6 +1,7 @@
 """DiffRec and T-DiffRec: parity with the published program, and the walk without the items."""
 
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -173,8 +174,10 @@ def test_factors_are_made_once_and_anew_when_the_weights_change(rows_model, user
     assert not torch.allclose(model.full_sort_predict(users(1, 2)), before)
     model.load_state_dict(rows_model("DiffRec", seed=1).state_dict())
     assert model.factors() is not second
+    kept = [weakref.ref(part) for part in model.factors() if isinstance(part, torch.Tensor)]
+    assert kept and all(part() is not None for part in kept)  # the control
     model.train()
-    assert model.factors._value is None
+    assert all(part() is None for part in kept)
     third = model.factors()
     assert model.eval().factors() is not third, "a fused optimiser steps without a trace"
 

@@ -140,8 +140,9 @@ def test_the_interests_at_a_position_are_those_of_the_prefix(guidance):
     row = [7, 8, 9, 1, 2, 3]
     item = torch.tensor([row, row[::-1]])
     seen = torch.ones(6, 6, dtype=torch.bool)
-    g = model._extract(item, seen.tril().expand(2, 6, 6))
-    whole = model._extract(item, seen.expand(2, 6, 6))
+    rows = model.item_embedding(item)
+    g = model.interests(rows, seen.tril().expand(2, 6, 6))
+    whole = model.interests(rows, seen.expand(2, 6, 6))
     assert g.shape == (2, 6, K, D)
     for length in range(1, 7):
         both = model.guidance(histories(row[:length], row[::-1][:length]))

@@ -643,7 +643,8 @@ def test_one_optimiser_has_a_rate_for_the_auto_encoder_and_one_for_the_denoiser(
 ):
     trainer = assembled(learning_rate=0.01, **settings)
     model = trainer.model.train()
-    assert list(trainer._optimizers()) == ["optimizer"]
+    optimizers = [one for one in vars(trainer).values() if isinstance(one, torch.optim.Optimizer)]
+    assert optimizers == [trainer.optimizer]
     groups = trainer.optimizer.param_groups
     assert [group["lr"] for group in groups] == list(rates)
     assert all(group["weight_decay"] == settings.get("weight_decay", 0) for group in groups)

@@ -18,8 +18,9 @@ from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.names import get_model
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
+from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
 from recbole_diffusion.quick_start import quick_start
-from recbole_diffusion.trainer import checkpoint, trainer, truncation
+from recbole_diffusion.trainer import checkpoint, trainer
 from recbole_diffusion.trainer.checkpoint import CheckpointError
 from recbole_diffusion.trainer.choose import get_trainer
 from recbole_diffusion.trainer.collapse import mean_pairwise_cosine
@@ -549,9 +550,12 @@ def test_two_evaluations_of_one_model_are_equal(assemble, monkeypatch):
 # ---------------------------------------------------------------- truncation
 @pytest.mark.parametrize("steps", [1, 3, 4])
 def test_the_chosen_truncation_is_part_of_the_best_model(steps, run, assemble, monkeypatch):
-    # of two full walks, then of the full walk with 1, 2, ... steps
-    agreements = iter([0.5] + [0.1] * (steps - 1) + [0.5])
-    monkeypatch.setattr(truncation, "_agreement", lambda *_: next(agreements))
+    def generate(model, interaction, walked):
+        """Shorter walks end on the other side, so that they rank the other way round."""
+        return (1 if walked >= steps else -1) * torch.ones(len(interaction), model.hidden_size)
+
+    monkeypatch.setattr(ICDDT, "generate", generate)
+    monkeypatch.setattr(TruncationTrainer, "TOP", 3)
     result = run("ICDDT", truncation="auto")
     assert result["truncation"]["steps"] == steps
     best = state(result)
