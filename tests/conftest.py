@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import recbole.model.sequential_recommender  # noqa: F401
 import torch
 
 from recbole_diffusion import compat
@@ -17,6 +18,9 @@ from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 
 torch.set_num_threads(1)  # small tensors; two threads only wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for processes that tests start
+# RecBole's SINE turns it on for the whole process when it is imported, as it is with any sequential
+# model of RecBole: backward passes take several times as long.
+torch.autograd.set_detect_anomaly(False)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

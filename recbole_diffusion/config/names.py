@@ -36,7 +36,7 @@ def _plain(name):
     return name.lower().replace("-", "").replace("_", "").replace(" ", "")
 
 
-def _host_names():
+def host_names():
     """Names of all RecBole models, read from its folders without importing them."""
     import recbole.model
 
@@ -68,7 +68,7 @@ def resolve(name):
         ValueError: if nothing has that name; the message names the nearest ones.
     """
     if name.lower().startswith("recbole:"):
-        host = _host_names()
+        host = host_names()
         wanted = name.split(":", 1)[1]
         canonical = host.get(_plain(wanted))
         if canonical is None:
@@ -90,7 +90,7 @@ def resolve(name):
     if wanted in others:
         model_class = _load(others[wanted])
         return model_class.__name__, model_class
-    host = _host_names()
+    host = host_names()
     if wanted in host:
         return host[wanted], get_host_model(host[wanted])
     names = [point.name for point in others.values()]

@@ -32,8 +32,6 @@ def built(shop, small, read):
 
     def build(model, **settings):
         data = {"dataset": "shop"} | small(model)
-        if model in ROWS:
-            data = {"dataset": "ml-100k", "dims_dnn": [8], "use_gpu": False}
         config = Config(model, config_dict=data | FULL.get(model, {}) | settings)
         if model not in read:
             _, (train, _, test) = read_data(config)

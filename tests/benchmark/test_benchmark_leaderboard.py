@@ -396,10 +396,12 @@ def test_trials_failures_refusals_papers_and_commands_are_on_the_page(page):
     assert page.endswith("## Commands\n\n```bash\nrun `all` of it\n```\n")
 
 
-def test_a_label_is_text_in_markdown(page, made_up):
+def test_a_label_and_an_error_are_text_in_markdown(page, made_up, journal, tmp_path):
     assert made_up.script not in page and "&lt;script>boom()&lt;/script>" in page
-    assert printers._md("a|b *c* `d` <b> &lt; x < 3 _e_ f_g\nh") == (
-        r"a\|b \*c\* \`d\` &lt;b> &amp;lt; x < 3 \_e\_ f_g h"
+    made = journal(tmp_path)
+    made.fail("Broken", "a|b *c* `d` <b> &lt; x < 3 _e_ f_g\nh")
+    assert r"a\|b \*c\* \`d\` &lt;b> &amp;lt; x < 3 \_e\_ f_g h" in printers.markdown(
+        read_board(tmp_path)
     )
 
 
@@ -441,7 +443,7 @@ def test_rows_without_history_and_all_test_rows_are_shown_where_there_are_any(
 
 
 # ---------------------------------------------------------------- LaTeX and CSV
-def test_latex_is_escaped_and_its_tables_are_whole(board):
+def test_latex_is_escaped_and_its_tables_are_whole(board, journal, tmp_path):
     text = printers.latex(board)
     for name in ("table", "tabular"):
         assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 11
@@ -453,10 +455,11 @@ def test_latex_is_escaped_and_its_tables_are_whole(board):
     for block in re.findall(r"\\begin\{tabular\}\{(lr*)\}(.*?)\\end\{tabular\}", text, re.S):
         lines = [line for line in block[1].splitlines() if line.endswith(r"\\")]
         assert {len(re.split(r"(?<!\\)&", line)) for line in lines} == {len(block[0])}
-    assert printers._tex(r"[\a_b]^~") == (
-        r"{[}\textbackslash{}a\_b]\textasciicircum{}\textasciitilde{}"
-    )
     assert text.isascii()
+    made = journal(tmp_path)
+    made.fail("Broken", r"[\a_b]^~")
+    escaped = r"{[}\textbackslash{}a\_b]\textasciicircum{}\textasciitilde{}"
+    assert escaped in printers.latex(read_board(tmp_path))
 
 
 def test_csv_has_a_row_a_model_and_the_figures_of_the_board(board):

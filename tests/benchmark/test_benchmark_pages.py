@@ -109,7 +109,9 @@ def published(name, folder, forget):
     return folder / name
 
 
-@pytest.mark.parametrize("name", ["jd", "retail", "ml-1m-diffrec"])
+@pytest.mark.parametrize(
+    "name", ["retail", *(pytest.param(n, marks=pytest.mark.slow) for n in ("jd", "ml-1m-diffrec"))]
+)
 def test_journals_from_before_the_validation_targets_were_counted_give_all_pages(tmp_path, name):
     folder = published(name, tmp_path, forget=["valid_seen_before"])
     board, files = write_pages(folder)

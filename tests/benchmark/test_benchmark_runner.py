@@ -2,15 +2,16 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
+from collections import Counter
 
 import pandas as pd
 import pytest
+from warm import WARM, WarmCommand, until
 
+from recbole_diffusion.benchmark import runner
 from recbole_diffusion.benchmark.journal import read_journal
 from recbole_diffusion.benchmark.plan import make_plan
 from recbole_diffusion.benchmark.runner import Runner, duration
@@ -42,8 +43,15 @@ SHOP = {
     "hidden_size": 8,
     "topk": [2, 5, 10],
 }
+CODE = "import sys; from recbole_diffusion.cli.main import main; sys.exit(main(sys.argv[1:]))"
 COST = ("seconds", "ms_per_user", "mb", "peak")
 DREAMREC = {"model": "DreamRec", "settings": {"diffusion_steps": 4}}
+
+
+@pytest.fixture
+def warm(monkeypatch):
+    """Makes the processes of a benchmark begin with the libraries imported."""
+    monkeypatch.setattr(runner, "subprocess", WARM)
 
 
 def start(output="out", **options):
@@ -55,6 +63,26 @@ def start(output="out", **options):
     lines = []
     Runner(make_plan(SHOP | options), output, "command", say=lines.append).run()
     return read_journal(f"{output}/journal.jsonl"), lines
+
+
+class Command:
+    """A command in a process of its own; what it says goes to a file beside its output."""
+
+    def __init__(self, arguments, output):
+        self.file, self.output = output.with_suffix(".said"), output
+        with open(self.file, "wb") as said:
+            both = {"stdout": said, "stderr": subprocess.STDOUT}
+            self.process = subprocess.Popen([sys.executable, "-uc", CODE, *arguments], **both)
+        self.poll, self.kill, self.wait = self.process.poll, self.process.kill, self.process.wait
+
+    def said(self):
+        return self.file.read_text()
+
+    def workers(self):
+        """Processes that were started for its output and are still there."""
+        listed = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True)
+        mark = f"{self.output.name}/running/"
+        return [line for line in listed.stdout.splitlines() if mark in line]
 
 
 def last(records):
@@ -79,7 +107,7 @@ def kept(run):
     return [run["settings"], curve, *(result.get(key) for key in keys)]
 
 
-def test_a_run_of_a_benchmark_is_that_of_the_run_command(shop):
+def test_a_run_of_a_benchmark_is_that_of_the_run_command(warm, shop):
     records, _ = start(models={"SASRec": None, "mine": DREAMREC}, seeds=[7])
     runs = last(records)
     for label, model in (("SASRec", "SASRec"), ("mine", "DreamRec")):
@@ -107,7 +135,7 @@ def test_a_run_of_a_benchmark_is_that_of_the_run_command(shop):
     assert not list(shop.glob("out/running/*"))
 
 
-def test_the_best_trial_on_validation_is_what_is_seeded_and_trials_see_no_test(shop):
+def test_the_best_trial_on_validation_is_what_is_seeded_and_trials_see_no_test(warm, shop):
     space = shop / "space.yaml"
     space.write_text("learning_rate: {choice: [1.0e-9, 0.1]}\nce_weight: {choice: [1.0]}\n")
     entry = DREAMREC | {"space": str(space)}
@@ -137,8 +165,7 @@ def test_a_strangers_key_in_settings_of_all_rows_warns_the_others_also_in_their_
     assert configs[stranger]["score_factor"] == 3.0
 
 
-@pytest.mark.slow
-def test_what_fails_or_cannot_share_the_table_is_said_and_the_rest_goes_on(shop, monkeypatch):
+def test_what_fails_or_cannot_share_the_table_is_said_and_the_rest_goes_on(warm, shop, monkeypatch):
     (shop / "plates.py").write_text(BROKEN)
     (shop / "broken").touch()
     models = {
@@ -170,7 +197,7 @@ def test_what_fails_or_cannot_share_the_table_is_said_and_the_rest_goes_on(shop,
     assert runs["killed", "seed", 0]["status"] == "failed"
 
 
-def test_where_all_trials_of_a_row_fail_its_seeds_fail_too(shop):
+def test_where_all_trials_of_a_row_fail_its_seeds_fail_too(warm, shop):
     (shop / "plates.py").write_text(BROKEN)
     (shop / "broken").touch()
     (shop / "space.yaml").write_text("learning_rate: {choice: [0.1, 0.2]}\n")
@@ -179,8 +206,7 @@ def test_where_all_trials_of_a_row_fail_its_seeds_fail_too(shop):
     assert last(records)["broken", "seed", 0]["error"] == "all its trials failed"
 
 
-@pytest.mark.slow
-def test_a_folder_holds_one_table(shop, write_inter):
+def test_a_folder_holds_one_table(warm, shop, write_inter):
     start(models="Pop", seeds=1)
     with pytest.raises(ValueError, match="no model can be added to the table in out: its mask_h"):
         start(models="Pop", seeds=1, mask_history=True)
@@ -194,8 +220,7 @@ def test_a_folder_holds_one_table(shop, write_inter):
         start(models="Pop", seeds=2)
 
 
-@pytest.mark.slow
-def test_more_models_and_seeds_add_to_what_there_is_and_the_last_record_is_the_plans(shop):
+def test_more_models_and_seeds_add_to_what_there_is_and_the_last_record_is_the_plans(warm, shop):
     records, _ = start(models={"Pop": {"settings": {"train_batch_size": 1}}}, seeds=1)
     first = last(records)["Pop", "seed", 0]
     records, _ = start(models={"Pop": {"settings": {"train_batch_size": 2}}, "ItemKNN": None})
@@ -205,7 +230,7 @@ def test_more_models_and_seeds_add_to_what_there_is_and_the_last_record_is_the_p
     assert not any(line.startswith("[") for line in lines)
 
 
-def test_lists_of_another_program_are_a_row(shop):
+def test_lists_of_another_program_are_a_row(warm, shop):
     (shop / "lists.csv").write_text("user,item,rank\nu0,i1,1\nu1,i2,1\n")
     records, lines = start(models="Pop", seeds=1, external={"other": "lists.csv"})
     row = last(records)["other", "external", 0]
@@ -220,60 +245,99 @@ def test_lists_of_another_program_are_a_row(shop):
         start(models="Pop", seeds=1, external={"other": "gone.csv"})
 
 
-@pytest.mark.slow
-def test_a_benchmark_killed_five_times_gives_the_table_of_one_left_alone(shop):
+GATED = """
+import os
+import time
+from recbole_diffusion.model.sequential_recommender.dreamrec import DreamRec
+
+class Gated(DreamRec):
+    def __init__(self, config, dataset, **given):
+        super().__init__(config, dataset, **given)
+        self.run, self.seed, self.batches = config["checkpoint_dir"], config["seed"], 0
+
+    def calculate_loss(self, interaction):
+        self.batches += 1
+        with open("batches", "a") as file:
+            print(os.path.basename(self.run), file=file)
+        if os.path.exists(f"hold-{self.seed}-{self.batches}"):
+            with open("held", "a") as file:
+                print(os.path.basename(self.run), file=file)
+            time.sleep(3600)
+        return super().calculate_loss(interaction)
+"""
+# Where a benchmark is killed: at a word that it says, once a number of runs is done, or in a
+# training with this seed (2019 is that of trials) before a batch, in epochs.
+IN_TRAININGS = [(2019, 1), (2020, 2)]
+KNN = {"ItemKNN": {"settings": {"k": 5}}}
+EVERYWHERE = ["reading", (2019, 0), IN_TRAININGS[0], 3, IN_TRAININGS[1]]
+
+
+@pytest.mark.parametrize(
+    "command, kills, others",
+    [
+        pytest.param(WarmCommand, IN_TRAININGS, {}, id="twice"),
+        pytest.param(Command, EVERYWHERE, KNN, id="everywhere", marks=pytest.mark.slow),
+    ],
+)
+def test_a_benchmark_killed_again_and_again_gives_the_table_of_one_left_alone(
+    shop, command, kills, others
+):
     settings = {key: value for key, value in SHOP.items() if key != "dataset"}
     settings.pop("seeds")
+    (shop / "gated.py").write_text(GATED)
     space = "ce_weight: {choice: [0.3, 1.0, 3.0]}\nlearning_rate: {loguniform: [1.0e-3, 0.1]}\n"
     (shop / "space.yaml").write_text(space)
-    dreamrec = DREAMREC | {"space": "space.yaml"}
-    knn = {"settings": {"k": 5}}
-    plan = {"dataset": "shop", "models": {"mine": dreamrec, "ItemKNN": knn}, "jobs": 2}
-    plan |= {"tune": 2, "seeds": 2, "settings": settings | {"epochs": 40, "stopping_step": 100}}
+    gated = {"model": "gated:Gated", "settings": {"diffusion_steps": 4}, "space": "space.yaml"}
+    models = {"mine": gated} | others
+    plan = {"dataset": "shop", "models": models, "jobs": 2, "tune": 2, "seeds": 2}
+    epochs = 3
+    plan["settings"] = settings | {"epochs": epochs, "train_batch_size": 32}
     (shop / "plan.json").write_text(json.dumps(plan))  # JSON is YAML
-    code = "import sys; from recbole_diffusion.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    batches, held = shop / "batches", shop / "held"
 
-    def command(output):
-        arguments = ["benchmark", "--config=plan.json", f"--output={output}"]
-        return subprocess.Popen(
-            [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True
-        )
+    def begin(output):
+        return command(["benchmark", "--config=plan.json", f"--output={output}"], shop / output)
 
-    def workers():
-        listed = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True)
-        return [line for line in listed.stdout.splitlines() if "killed/running/" in line]
+    alone = begin("alone")
+    assert alone.wait() == 0, alone.said()
+    every = Counter(batches.read_text().split())
+    assert len(every) == 4 and len(set(every.values())) == 1  # two trials, two seeds
+    per_epoch = every.most_common(1)[0][1] // epochs
+    assert per_epoch > 1
+    batches.unlink()
 
-    alone = command("alone")
-    said, _ = alone.communicate()
-    assert alone.returncode == 0, said
+    def done():
+        path = shop / "killed/journal.jsonl"
+        records = read_journal(path) if path.exists() else []
+        return sum(record["kind"] == "run" for record in records)
 
-    def states():
-        return set(shop.glob("killed/checkpoints/*/*.last.pth"))
+    resumed = set()
+    for where in kills:
+        hold = None
+        if isinstance(where, tuple):
+            hold = shop / f"hold-{where[0]}-{where[1] * per_epoch + 1}"
+            hold.touch()
+        process = begin("killed")
 
-    draw, within = random.Random(5), 0
-    for kill in range(5):
-        before, process = states(), command("killed")
-        line = ""
-        while not line.startswith("one protocol"):  # its first words when trainings begin
-            line = process.stdout.readline()
-            assert line, "it ended before it was killed"
-        if kill % 2:  # in the middle of a training, else at any time
-            while not states() - before and process.poll() is None:
-                time.sleep(0.01)
-        time.sleep(draw.uniform(0, 3 - 2 * (kill % 2)))
-        process.send_signal(signal.SIGKILL)
+        def there(process=process, where=where):
+            assert process.poll() is None, process.said()  # or it ended before it was killed
+            if isinstance(where, tuple):
+                return held.exists()
+            return done() >= where if isinstance(where, int) else where in process.said()
+
+        until(there)
+        process.kill()
         assert process.wait() == -signal.SIGKILL
-        deadline = time.monotonic() + 20
-        while workers() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert not workers()  # what it had started ends with it
-        within += bool(states() - before)
-    assert within  # a training was killed between two epochs
-    last_one = command("killed")
-    said, _ = last_one.communicate()
-    assert last_one.returncode == 0, said
+        until(lambda process=process: not process.workers())  # what it had started ends with it
+        if hold:
+            if where[1]:
+                resumed |= set(held.read_text().split())
+            hold.unlink()
+            held.unlink()
+    last_one = begin("killed")
+    assert last_one.wait() == 0, last_one.said()
     tables = [last(read_journal(f"{output}/journal.jsonl")) for output in ("alone", "killed")]
-    assert tables[0].keys() == tables[1].keys() and len(tables[0]) == 8
+    assert tables[0].keys() == tables[1].keys() and len(tables[0]) == 4 * len(models)
     for key, run in tables[0].items():
         assert kept(run) == kept(tables[1][key]), key
     boards = [pd.read_csv(f"{output}/leaderboard.csv") for output in ("alone", "killed")]
@@ -282,6 +346,11 @@ def test_a_benchmark_killed_five_times_gives_the_table_of_one_left_alone(shop):
     pd.testing.assert_frame_equal(*(board.drop(columns=cost) for board in boards))
     ids = [r["id"] for r in read_journal("killed/journal.jsonl") if r["kind"] == "run"]
     assert len(ids) == len(set(ids))  # what was done was not done again
+    again = Counter(batches.read_text().split())
+    assert len(resumed) > 1
+    if kills == IN_TRAININGS:
+        for run in resumed:  # that before which it was killed counts twice, and no other
+            assert again[run] == every[run] + 1
 
 
 def test_a_duration_is_said_as_people_do():
@@ -296,7 +365,7 @@ def test_a_duration_is_said_as_people_do():
 def test_threads_are_those_of_the_plan(shop, monkeypatch):
     (shop / "threads.py").write_text(
         "import torch\nfrom recbole.model.general_recommender import Pop\n"
-        "class Pops(Pop):\n    def calculate_loss(self, interaction):\n"
+        "class Pops(Pop):\n    def __init__(self, config, dataset):\n"
         "        raise RuntimeError(f'{torch.get_num_threads()} threads')\n"
     )
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

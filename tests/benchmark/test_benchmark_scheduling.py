@@ -2,16 +2,19 @@
 
 import io
 import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
+from recbole_diffusion.benchmark import runner
 from recbole_diffusion.benchmark.journal import FORMAT, read_journal
 from recbole_diffusion.benchmark.plan import make_plan
 from recbole_diffusion.benchmark.protocol import SHARED
 from recbole_diffusion.benchmark.report.board import read_board
 from recbole_diffusion.benchmark.report.tables import tables
-from recbole_diffusion.benchmark.runner import Runner
 
 METRICS = ["hit@10", "ndcg@10"]
 SEEN = {"seen_before": 0.5, "valid_seen_before": 0.25}
@@ -21,12 +24,16 @@ PROTOCOL = dict.fromkeys(SHARED, "same") | {"dataset": "made-up"} | SEEN
 class Ended:
     """A process that ends when it has been looked at ``looks`` times."""
 
-    def __init__(self, looks=0):
-        self.looks, self.returncode, self.stdin = looks, 0, io.BytesIO()
+    def __init__(self):
+        self.looks, self.returncode, self.stdin = 0, 0, io.BytesIO()
+        self.ended = lambda: None
 
     def poll(self):
         self.looks -= 1
-        return None if self.looks >= 0 else self.returncode
+        if self.looks >= 0:
+            return None
+        self.ended()
+        return self.returncode
 
     def wait(self):
         return self.returncode
@@ -35,28 +42,49 @@ class Ended:
         pass
 
 
-class MadeUp(Runner):
-    """A runner whose trainings give what ``score`` says of a job, or its text as an error.
+class Trainings:
+    """Stands for `subprocess` in the runner: trainings give what ``score`` says of a job.
+
+    Args:
+        score (callable): takes a job; a text is an error.
+        looks (callable): takes a job; how often a training is looked at before it ends.
+        seconds (callable): takes a job; what the clock says more when a training has ended.
+        describe (callable): takes a label; what is found out about it.
 
     Attributes:
         jobs (list of tuple): names and jobs in the order they were started.
+        most (int): trainings that ran at once.
+        now (float): the clock.
     """
 
-    score = looks = staticmethod(lambda job: 0.5)
-    protocols = {}
+    PIPE = STDOUT = None
 
-    def _process(self, name, job):
-        work = self.output / "running"
-        work.mkdir(exist_ok=True)
+    def __init__(self, score, looks, seconds, describe):
+        self.score, self.looks, self.seconds, self.describe = score, looks, seconds, describe
+        self.jobs, self.running, self.most, self.now = [], [], 0, 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        pass
+
+    def ended(self, process, seconds):
+        self.running.remove(process)
+        self.now += seconds
+
+    def Popen(self, command, **options):
+        files = [Path(file) for file in command[-2:]]
+        job = json.loads(files[0].read_text())
+        process = Ended()
         if job["kind"] == "describe":
-            result = {
-                label: {"protocol": PROTOCOL | self.protocols.get(label, {})}
-                for label in job["entries"]
-            }
-            looks = 0
+            result = {label: self.describe(label) for label in job["entries"]}
         else:
-            self.jobs = [*getattr(self, "jobs", []), (name, job)]
-            value, looks = self.score(job), self.looks(job)
+            self.jobs.append((files[0].name.removesuffix(".job.json"), job))
+            value, process.looks = self.score(job), self.looks(job)
+            process.ended = lambda: self.ended(process, self.seconds(job))
+            self.running.append(process)
+            self.most = max(self.most, len(self.running))
             metrics = dict.fromkeys(METRICS, value)
             result = {"best_valid_result": metrics, "test": metrics, "samplings": [metrics]}
             result |= {"counts": {}, "epochs": 1, "best_epoch": 1, "stopped_by": "epochs"}
@@ -65,29 +93,39 @@ class MadeUp(Runner):
                 result = {"error": value}
             elif job["kind"] != "trial":
                 frame = pd.DataFrame({"user": ["a", "b"], "row": 0} | dict.fromkeys(METRICS, value))
-                (self.output / "users").mkdir(exist_ok=True)
+                Path(job["users_file"]).parent.mkdir(exist_ok=True)
                 frame.to_parquet(job["users_file"])
-        for kind, content in (("job", job), ("result", result)):
-            (work / f"{name}.{kind}.json").write_text(json.dumps(content))
-        (work / f"{name}.log").touch()
-        return Ended(looks)
+        files[1].write_text(json.dumps(result))
+        return process
 
 
 @pytest.fixture
 def benchmark(tmp_path, monkeypatch):
     """Gives a function that runs a made-up benchmark and gives its runner."""
-    monkeypatch.setattr("recbole_diffusion.benchmark.runner.WAIT", 0)
     (tmp_path / "space.yaml").write_text("hidden_size: {choice: [8, 16]}\n")
 
     def benchmark(
-        score=lambda job: 0.5, looks=lambda job: 0, retry=False, protocols=None, **options
+        score=lambda job: 0.5,
+        looks=lambda job: 0,
+        seconds=lambda job: 0,
+        retry=False,
+        protocols=None,
+        describe=None,
+        **options,
     ):
+        def protocol(label):
+            return {"protocol": PROTOCOL | (protocols or {}).get(label, {})}
+
         options = {"models": "SASRec", "dataset": "made-up", "seeds": 1} | options
-        runner = MadeUp(make_plan(options), tmp_path / "out", "", retry, lambda line: None)
-        runner.score, runner.looks, runner.protocols = score, looks, protocols or {}
-        runner.jobs = []
-        runner.run()
-        return runner
+        trainings = Trainings(score, looks, seconds, describe or protocol)
+        for module in ("subprocess", "time"):
+            monkeypatch.setattr(runner, module, trainings)
+        said = []
+        made = runner.Runner(make_plan(options), tmp_path / "out", "", retry, said.append)
+        made.run()
+        return SimpleNamespace(
+            jobs=trainings.jobs, most=trainings.most, said=said, state=made.state
+        )
 
     benchmark.folder = tmp_path / "out"
     benchmark.tuned = {"mine": {"model": "SASRec", "space": str(tmp_path / "space.yaml")}}
@@ -100,8 +138,8 @@ def last(folder):
     return {(run["label"], run["phase"], run["number"]): run for run in runs}
 
 
-def phases(runner):
-    return [job["kind"] for _, job in runner.jobs]
+def phases(ran):
+    return [job["kind"] for _, job in ran.jobs]
 
 
 def test_a_seed_waits_for_the_trials_that_are_run_again(benchmark):
@@ -138,8 +176,8 @@ def test_more_trials_that_win_nothing_leave_the_seeds_as_they_are(benchmark):
 
 
 def test_a_tie_goes_to_the_earlier_trial(benchmark):
-    runner = benchmark(models=benchmark.tuned, tune=3)
-    assert "hidden_size" not in runner.jobs[-1][1]["settings"]
+    ran = benchmark(models=benchmark.tuned, tune=3)
+    assert "hidden_size" not in ran.jobs[-1][1]["settings"]
 
 
 def test_an_ablation_takes_the_best_trial_but_for_what_it_changes(benchmark):
@@ -147,7 +185,7 @@ def test_an_ablation_takes_the_best_trial_but_for_what_it_changes(benchmark):
         "sampling_steps: {choice: [7]}\nlearning_rate: {choice: [0.5]}\n"
     )
     models = {"mine": benchmark.tuned["mine"] | {"model": "DreamRec"}}
-    runner = benchmark(
+    ran = benchmark(
         lambda job: 0.9 if "learning_rate" in job["settings"] else 0.1,
         models=models,
         tune=2,
@@ -157,7 +195,7 @@ def test_an_ablation_takes_the_best_trial_but_for_what_it_changes(benchmark):
     assert records["mine", "seed", 0]["settings"]["sampling_steps"] == 7
     one_step = records["mine (one reverse step)", "seed", 0]["settings"]
     assert (one_step["sampling_steps"], one_step["learning_rate"]) == (1, 0.5)
-    assert phases(runner).count("trial") == 2
+    assert phases(ran).count("trial") == 2
 
 
 def test_results_of_another_plan_are_not_shown_until_there_are_new_ones(benchmark):
@@ -171,8 +209,8 @@ def test_results_of_another_plan_are_not_shown_until_there_are_new_ones(benchmar
         benchmark(stopped, seeds=2, models=changed)
     board = read_board(benchmark.folder)
     assert [row.label for row in board.rows] == ["Pop"] and board.pending == ["a"]
-    runner = benchmark(lambda job: 0.7, seeds=2, models=changed)
-    assert len(runner.jobs) == 2
+    ran = benchmark(lambda job: 0.7, seeds=2, models=changed)
+    assert len(ran.jobs) == 2
     assert read_board(benchmark.folder).row("a").test["hit@10"].mean == pytest.approx(0.7)
     benchmark(stopped, seeds=2, models={"a": {"model": "SASRec"}, "Pop": None})  # as it was
     assert read_board(benchmark.folder).row("a").test["hit@10"].mean == pytest.approx(0.5)
@@ -196,10 +234,10 @@ def test_a_row_that_can_share_the_table_no_more_is_not_shown(benchmark):
 
 def test_a_row_that_cannot_share_the_table_is_not_run_and_its_ablations_are_not(benchmark):
     refused = {"DreamRec": {"topk": [7]}}
-    runner = benchmark(models="Pop,DreamRec", protocols=refused, ablate=True)
-    assert [job["model"] for _, job in runner.jobs] == ["Pop"]
-    assert runner.state.refused["DreamRec (no noise)"] == "DreamRec is not in the table"
-    assert runner.state.refused["DreamRec"] == "its topk is [7], that of the table same"
+    ran = benchmark(models="Pop,DreamRec", protocols=refused, ablate=True)
+    assert [job["model"] for _, job in ran.jobs] == ["Pop"]
+    assert ran.state.refused["DreamRec (no noise)"] == "DreamRec is not in the table"
+    assert ran.state.refused["DreamRec"] == "its topk is [7], that of the table same"
 
 
 def test_no_two_runs_share_a_checkpoint_or_a_file_of_values(benchmark):
@@ -241,13 +279,11 @@ def test_lists_of_another_program_count_once_whatever_stands_beside_them(benchma
 
 
 def test_a_misspelt_data_set_does_not_take_the_folder(benchmark):
-    class Nowhere(MadeUp):
-        def _at_once(self, name, job):
-            return {label: {"error": "no such data"} for label in job["entries"]}
+    def nowhere(label):
+        return {"error": "no such data"}
 
-    plan = make_plan({"models": "Pop", "dataset": "mad-up", "seeds": 1})
     with pytest.raises(ValueError, match="no such data"):
-        Nowhere(plan, benchmark.folder, say=lambda line: None).run()
+        benchmark(models="Pop", dataset="mad-up", describe=nowhere)
     benchmark(models="Pop")
     with pytest.raises(ValueError, match="holds a benchmark on made-up, not on mad-up"):
         benchmark(models="Pop", dataset="mad-up")
@@ -260,53 +296,40 @@ def test_what_failed_is_run_again_only_when_asked(benchmark):
 
 
 def test_not_more_runs_at_a_time_than_jobs(benchmark):
-    at_once = []
-
-    class Counting(MadeUp):
-        def _collect(self, left):
-            at_once.append(len(self.running))
-            super()._collect(left)
-
-    plan = make_plan({"models": "SASRec,Pop", "dataset": "made-up", "seeds": 3, "jobs": 2})
-    runner = Counting(plan, benchmark.folder, say=lambda line: None)
-    runner.looks = lambda job: 2
-    runner.run()
-    assert max(at_once) == 2 and len(runner.jobs) == 6
+    ran = benchmark(models="SASRec,Pop", seeds=3, jobs=2, looks=lambda job: 2)
+    assert ran.most == 2 and len(ran.jobs) == 6
 
 
-def test_what_is_stopped_leaves_no_process(benchmark):
-    ended = []
+def test_what_is_stopped_leaves_no_process(benchmark, monkeypatch):
+    killed = []
+    monkeypatch.setattr(Ended, "kill", lambda self: killed.append((self, self.stdin.closed)))
 
-    class Watched(Ended):
-        def kill(self):
-            ended.append(self.stdin.closed)
+    def interrupted(job):
+        raise KeyboardInterrupt
 
-    class Stopped(MadeUp):
-        def _process(self, name, job):
-            super()._process(name, job)
-            return Ended() if job["kind"] == "describe" else Watched(99)
-
-        def _collect(self, left):
-            raise KeyboardInterrupt
-
-    plan = make_plan({"models": "SASRec,Pop", "dataset": "made-up", "seeds": 1, "jobs": 2})
-    with pytest.raises(KeyboardInterrupt):
-        Stopped(plan, benchmark.folder, say=lambda line: None).run()
-    assert ended == [True, True]
+    with pytest.raises(KeyboardInterrupt):  # when the first has ended
+        benchmark(models="SASRec,Pop", jobs=2, seconds=interrupted)
+    _, *trainings = killed  # the first described the rows
+    assert [closed for _, closed in trainings] == [True, True]
     assert len(benchmark(models="SASRec,Pop").jobs) == 2
 
 
 def test_the_time_left_is_that_of_the_rows_own_runs_shared_by_the_jobs(benchmark):
-    plan = make_plan({"models": "SASRec,Pop", "dataset": "made-up", "seeds": 3, "jobs": 2})
-    runner = Runner(plan, benchmark.folder)
-    for number, wall in enumerate((10, 30)):
-        run = {"kind": "run", "id": f"{number}", "label": "SASRec", "phase": "seed"}
-        runner.state.add(run | {"number": number, "wall_seconds": wall})
-    sasrec, pop = plan.runs()[0], plan.runs()[1]
-    assert runner._left([sasrec]) == pytest.approx(10)  # mean 20, two jobs
-    assert runner._left([sasrec, pop]) == pytest.approx(20)  # Pop as usual
-    plan.settings["max_train_seconds"] = 100
-    assert runner._left([pop]) == pytest.approx(50)
+    def left(seconds, **options):
+        shutil.rmtree(benchmark.folder, ignore_errors=True)
+        ran = benchmark(
+            models="SASRec,Pop", seeds=2, seconds=lambda job: seconds[job["model"]], **options
+        )
+        lines = [line for line in ran.said if line.startswith("[")]
+        return [line.partition("about ")[2] for line in lines]
+
+    unlike = {"SASRec": 6, "Pop": 20}
+    # Pop as usual, which is what SASRec took; then each row as its own
+    assert left(unlike, jobs=1) == ["18 s left", "26 s left", "20 s left", "0 s left"]
+    usual = left(unlike, jobs=1, max_train_seconds=30)
+    assert usual[:2] == ["66 s left", "26 s left"]
+    # both end after 4 + 4 seconds, and two runs of 8 are left, or one of 8 at the end
+    assert left({"SASRec": 4, "Pop": 4}, jobs=2)[:2] == ["8 s left", "8 s left"]
 
 
 def test_trials_of_a_plan_that_searched_more_are_not_shown_and_come_back_with_it(benchmark):
@@ -386,8 +409,8 @@ def test_a_configuration_is_written_once_a_row_and_the_row_has_it(benchmark):
 def test_a_row_whose_settings_change_and_change_back_has_the_configuration_of_its_runs(benchmark):
     def layers(n):
         models = {"mine": {"model": "SASRec", "settings": {"n_layers": n}}}
-        runner = benchmark(models=models, seeds=2)
-        return len(runner.jobs), read_board(benchmark.folder).row("mine").config["n_layers"]
+        ran = benchmark(models=models, seeds=2)
+        return len(ran.jobs), read_board(benchmark.folder).row("mine").config["n_layers"]
 
     assert [layers(1), layers(3), layers(1)] == [(2, 1), (2, 3), (0, 1)]
     assert len(configs(benchmark.folder)) == 2
@@ -418,7 +441,7 @@ def test_an_ablation_of_a_file_takes_the_best_trial_of_its_base_under_its_own_se
     base = benchmark.tuned["mine"] | {"settings": {"hidden_size": 8}}
     own = {"ablates": "mine", "settings": {"n_layers": 1}, "change": "one layer"}
     best = {"mine": base, "shallow": own, "alike": {"ablates": "mine"}}
-    runner = benchmark(
+    ran = benchmark(
         lambda job: 0.9 if "learning_rate" in job["settings"] else 0.1, models=best, tune=2, seeds=2
     )
 
@@ -428,7 +451,7 @@ def test_an_ablation_of_a_file_takes_the_best_trial_of_its_base_under_its_own_se
 
     assert settings("mine") == settings("alike") == [16, 0.5, 3]
     assert settings("shallow") == [16, 0.5, 1]
-    trials = [name for name, job in runner.jobs if job["kind"] == "trial"]
+    trials = [name for name, job in ran.jobs if job["kind"] == "trial"]
     assert len(trials) == 2 and all(name.startswith("mine-") for name in trials)
 
 

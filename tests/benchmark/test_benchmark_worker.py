@@ -1,12 +1,17 @@
 """The process of a run: what it counts, draws and averages, and how it ends."""
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
+import termios
+from array import array
 
 import numpy as np
 import pandas as pd
 import pytest
+from warm import Worker, until
 
 from recbole_diffusion.benchmark import worker
 from recbole_diffusion.benchmark.protocol import describe
@@ -146,9 +151,9 @@ def test_a_trial_is_not_tested_and_leaves_no_checkpoint(shop, small):
     assert not list(shop.glob("kept/*"))
 
 
-def test_a_table_is_whole_or_not_there(tmp_path, monkeypatch):
-    file = tmp_path / "new" / "users.parquet"
-    worker._write_table(file, pd.DataFrame({"user": ["a"]}))
+def test_a_table_is_whole_or_not_there(tested, shop, monkeypatch):
+    config, run, job, _ = tested("Pop", 1)
+    before = pd.read_parquet(shop / "users.parquet")
 
     def full(self, path, **_):
         with open(path, "wb") as half:
@@ -157,8 +162,8 @@ def test_a_table_is_whole_or_not_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
     with pytest.raises(OSError):
-        worker._write_table(file, pd.DataFrame({"user": ["b"]}))
-    assert pd.read_parquet(file)["user"].tolist() == ["a"]
+        worker.test(job, config, run)
+    assert pd.read_parquet(shop / "users.parquet").equals(before)
 
 
 def test_an_error_is_one_line_with_its_kind_where_the_message_needs_it():
@@ -180,9 +185,25 @@ def test_a_worker_that_has_written_its_result_ends_in_peace(shop):
     alone.stdin.close()
 
 
-def test_a_worker_ends_with_the_process_that_started_it(monkeypatch):
-    given, ended = [b"a", b""], []
-    monkeypatch.setattr(worker.os, "read", lambda *_: given.pop(0))
-    monkeypatch.setattr(worker.os, "_exit", ended.append)
-    worker._end_with_parent()
-    assert not given and ended == [1]  # not while there is something to read
+def test_a_worker_ends_with_the_process_that_started_it(shop):
+    (shop / "endless.py").write_text(
+        "import time\nopen('begun', 'w').close()\ntime.sleep(3600)\nclass Model:\n    pass\n"
+    )
+    entry = {"model": "endless:Model", "dataset": "shop", "settings": {}}
+    job = {"kind": "describe", "entries": {"endless": entry}}
+    (shop / "out").mkdir()
+    (shop / "out/job.json").write_text(json.dumps(job))
+    command = [sys.executable, "-m", "recbole_diffusion.benchmark.worker", "out/job.json", "r.json"]
+    with open(shop / "out/log", "ab") as log:
+        endless = Worker(command, None, log, None, os.environ, True)
+    until((shop / "begun").exists)
+    endless.stdin.send_bytes(b"more")
+    waiting = array("i", [1])
+
+    def read():
+        fcntl.ioctl(endless.stdin.fileno(), termios.FIONREAD, waiting)
+        return not waiting[0]
+
+    until(read)  # not at the first byte
+    endless.stdin.close()  # as it closes when its process ends
+    assert endless.wait() == 1

@@ -1,5 +1,6 @@
 """What is installed, what is wrong, what to do; told also where nothing else works."""
 
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -30,7 +31,13 @@ def versions(monkeypatch):
 
     def versions(**others):
         found = GOOD | others
-        monkeypatch.setattr(doctor, "_version", found.get)
+
+        def version(name):
+            if found.get(name) is None:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return found[name]
+
+        monkeypatch.setattr(importlib.metadata, "version", version)
         monkeypatch.setattr(doctor.platform, "python_version", lambda: found["python"])
 
     return versions
@@ -137,7 +144,7 @@ def test_repairs_and_models_that_do_not_run_are_told(versions, monkeypatch):
     versions()
     repair = compat.REPAIRS[0]
     monkeypatch.setattr(compat, "needed", lambda: [repair])
-    monkeypatch.setattr(compat, "_recbole_1_2_0", lambda: True)
+    monkeypatch.setattr(compat, "version", {"recbole": "1.2.0"}.get)
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
     report = examine()
     assert report["repairs"] == {repair.name: repair.symptom}
@@ -145,7 +152,7 @@ def test_repairs_and_models_that_do_not_run_are_told(versions, monkeypatch):
     told = text(report)
     assert repair.symptom in told and "does not run: NCL: needs faiss" in told
     monkeypatch.setattr(compat, "needed", list)
-    monkeypatch.setattr(compat, "_recbole_1_2_0", lambda: False)
+    monkeypatch.setattr(compat, "version", {"recbole": "1.2.1"}.get)
     report = examine()
     assert report["repairs"] == {} and "AsymKNN" not in report["not_run"]
 

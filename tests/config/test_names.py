@@ -1,10 +1,12 @@
 """Which class, trainer and data set a name means."""
 
+import importlib
 import sys
 
 import pytest
 import recbole.data.dataset as host_datasets
 from recbole.data.dataset import Dataset, SequentialDataset
+from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.model.general_recommender import LDiffRec, Pop
 from recbole.model.sequential_recommender import SASRec
 from recbole.trainer import RecVAETrainer, TraditionalTrainer, Trainer
@@ -12,8 +14,8 @@ from recbole.trainer import RecVAETrainer, TraditionalTrainer, Trainer
 from recbole_diffusion.config import properties, traits
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.names import (
-    _host_names,
     get_model,
+    host_names,
     is_ours,
     is_shipped,
     resolve,
@@ -73,10 +75,15 @@ def test_a_name_like_none_is_answered_with_ours():
 
 
 def test_every_model_of_recbole_is_found_under_its_own_name():
-    extra = {"XGBoost", "LightGBM"}  # need packages that RecBole does not install
-    names = set(_host_names().values())
+    def is_model(found):
+        return isinstance(found, type) and issubclass(found, AbstractRecommender)
+
+    names = set()
+    for kind in ("general", "sequential", "context_aware", "knowledge_aware"):
+        folder = importlib.import_module(f"recbole.model.{kind}_recommender")
+        names |= {name for name, found in vars(folder).items() if is_model(found)}
     assert {"SASRec", "MultiVAE", "EASE", "FM", "KGAT"} <= names
-    for name in names - extra:
+    for name in names:
         found, model_class = resolve(f"recbole:{name}")
         assert found == name == model_class.__name__
         assert not is_ours(model_class)
@@ -181,7 +188,7 @@ def test_a_class_of_ones_own_names_its_data_set():
 
 def test_the_data_sets_that_recbole_finds_by_name_stand_in_the_table_of_traits():
     named = [name for name in vars(host_datasets) if name.endswith("Dataset")]
-    found = {name.removesuffix("Dataset") for name in named} & set(_host_names().values())
+    found = {name.removesuffix("Dataset") for name in named} & set(host_names().values())
     assert "DIEN" in found
     for name in found:
         named = traits.of(get_model(f"recbole:{name}")).dataset_class

@@ -59,6 +59,7 @@ def both_splits(folder, dataset, model, **settings):
     return built
 
 
+SLOW = pytest.mark.slow
 SPLITS = [
     ("MultiVAE", LAST),
     ("MultiVAE", by({"LS": "test_only"})),
@@ -87,7 +88,14 @@ def test_without_behaviours_the_split_is_recboles_row_for_row(
     assert sum(map(len, ours)) > 60
 
 
-@pytest.mark.parametrize("model, eval_args", [SPLITS[k] for k in (0, 4, 5, 6, 7, 9)])
+@pytest.mark.parametrize(
+    "model, eval_args",
+    [
+        SPLITS[0],
+        SPLITS[9],
+        *(pytest.param(*SPLITS[k], marks=pytest.mark.slow) for k in (4, 5, 6, 7)),
+    ],
+)
 def test_on_ml_100k_too_the_split_is_recboles_row_for_row(model, eval_args, ranked_ml):
     ours, host = both_splits(ranked_ml, "ranked", model, eval_args=eval_args)
     for our_part, host_part in zip(ours, host, strict=True):

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 import yaml
 from recbole.data.interaction import Interaction
 from recbole.utils import InputType, ModelType
+from rounding import close
 
 from recbole_diffusion.evaluator.curves import changed
 from recbole_diffusion.model.layers.basic import sinusoid
@@ -240,7 +241,7 @@ def test_the_model_gives_the_published_numbers(published, computed, name):
         assert arrays["level"][0] == 1 and computed[name][0] == 0
         assert expected[0] == pytest.approx(model.diffusion.posterior(2, 1)[2])
         computed, expected = {name: computed[name][1:]}, expected[1:]
-    torch.testing.assert_close(computed[name], expected, rtol=0, atol=1e-6, check_dtype=False)
+    close(computed[name], expected, rel=2e-6, check_dtype=False)
 
 
 @torch.no_grad()
@@ -249,7 +250,7 @@ def test_the_unpruned_model_gives_the_published_numbers(published, computed):
     plain = build(model=type("Plain", (Unpruned, type(model)), {}))
     plain.load_state_dict(model.state_dict())
     x0_hat = plain(computed["x_t"], arrays["level"], plain.guidance(interaction))
-    torch.testing.assert_close(x0_hat, arrays["x0_hat"], rtol=0, atol=1e-6)
+    close(x0_hat, arrays["x0_hat"], rel=2e-6)
 
 
 # ------------------------------------------------------------------ sequences
@@ -275,7 +276,7 @@ def test_padding_does_not_change_a_score():
     with torch.no_grad():
         padded = model(x_t, t, model.guidance(wide))[1:]
         cropped = model(x_t[1:], t[1:], model.guidance(narrow))
-        torch.testing.assert_close(padded, cropped, rtol=1e-5, atol=1e-5)
+        close(padded, cropped)
         # without the mask it does
         conditions = model.guidance(wide)
         seen = conditions._replace(padded=torch.zeros_like(conditions.padded))
@@ -350,14 +351,14 @@ def test_an_empty_history_gives_a_finite_score():
 def test_pruning_the_last_block_changes_nothing():
     pruned, whole = build(model=Steady), build(model=type("Whole", (Unpruned, Steady), {}))
     interaction = batch(**THREE_ROWS)
-    torch.testing.assert_close(x0_hat_of(pruned, interaction), x0_hat_of(whole, interaction))
+    close(x0_hat_of(pruned, interaction), x0_hat_of(whole, interaction))
     gradients = []
     for model in (pruned, whole):
         torch.manual_seed(1)
         model.calculate_loss(interaction).backward()
         gradients.append([p.grad for p in model.parameters()])
     for one, other in zip(*gradients):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+        close(one, other, rel=1e-4)
     # and the number of positions does matter to the last block
     conditions = whole.guidance(interaction)
     assert [q.shape[2] for q in conditions.queries] == [5, 5]
@@ -382,7 +383,7 @@ def test_a_walk_is_the_plain_one_step_after_step():
             x = mean + beta[t].sqrt() * noise if t > 1 else mean
         return x
 
-    torch.testing.assert_close(walked, seeded(plain, interaction), rtol=1e-5, atol=1e-5)
+    close(walked, seeded(plain, interaction))
     assert not torch.allclose(walked, generated(model, interaction, 7), atol=1e-2)
 
 
@@ -677,11 +678,11 @@ def trained(predictability):
     }
     model = ICDDT(defaultdict(lambda: None, settings), Dataset(n_items=13))
     untrained = hit_at_1(model, chain(predictability, 400, seed=99))
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     model.train()
-    for step in range(150):
+    for step in range(100):
         optimizer.zero_grad()
-        model.calculate_loss(chain(predictability, 128, seed=step)).backward()
+        model.calculate_loss(chain(predictability, 64, seed=step)).backward()
         optimizer.step()
     return model, untrained
 

@@ -7,11 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import yaml
+from warm import until
 
 from recbole_diffusion.cli.main import main
 from recbole_diffusion.config.config import Config
@@ -20,6 +21,7 @@ from recbole_diffusion.trainer.checkpoint import config_text, settings_of_a_run
 from recbole_diffusion.trainer.trainer import TrainerHooks
 from recbole_diffusion.tune import search as tuning
 
+CALLBACK = "recbole_diffusion.tune.callback"
 GIVEN = {
     "BEHAVIOR_FIELD": "behavior",
     "target_behavior": "buy",
@@ -47,19 +49,55 @@ def spaced(text):
 def without_ray(shop, monkeypatch):
     """Runs the trials of a list one after the other in this process; gives what they reported."""
     reports = []
-
-    def search(study, config, space, concurrent, address, output):
-        folders = []
-        for number, sampled in enumerate(tuning._searcher(study, config, space)[1]["grid_search"]):
-            folders.append(output / "ray" / str(number))
-            try:
-                tuning.run_trial(study, space, sampled, folders[-1], reports.append)
-            except ValueError:
-                pass  # it is in the record
-        return folders
-
-    monkeypatch.setattr(tuning, "search_with_ray", search)
+    stand_in_for_ray(monkeypatch, reports.append)
     return reports
+
+
+def stand_in_for_ray(monkeypatch, report):
+    """Puts a stand-in in Ray's place, whose trials run where they are asked for.
+
+    Returns:
+        list of dict: what each search is asked for, as `Tuner` is given it.
+    """
+    asked, at = [], SimpleNamespace(trial=None)
+
+    class Tuner:
+        @staticmethod
+        def can_restore(path):
+            return False
+
+        def __init__(self, trial, **options):
+            asked.append(options)
+            self.trial, self.options = trial, options
+
+        def fit(self):
+            results, run = [], self.options["run_config"]
+            for number, sampled in enumerate(self.options["param_space"]["sampled"]["grid_search"]):
+                at.trial, error = str(number), None
+                try:
+                    self.trial({"sampled": sampled})
+                except ValueError as raised:
+                    error = raised
+                path = Path(run.storage_path, run.name, at.trial)
+                results.append(SimpleNamespace(path=str(path), error=error))
+            return results
+
+    tune = ModuleType("ray.tune")
+    tune.Tuner, tune.report = Tuner, report
+    tune.RunConfig = tune.TuneConfig = SimpleNamespace
+    tune.get_context = lambda: SimpleNamespace(get_trial_id=lambda: at.trial)
+    tune.Callback = object
+    schedulers = ModuleType("ray.tune.schedulers")
+    schedulers.ASHAScheduler = lambda **options: options
+    ray = ModuleType("ray")
+    ray.tune, ray.is_initialized = tune, lambda: True
+    modules = {"ray": ray, "ray.tune": tune, "ray.tune.schedulers": schedulers}
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    # What is imported from the stand-in must not stay, nor what was from Ray be used here.
+    monkeypatch.setitem(sys.modules, CALLBACK, None)
+    del sys.modules[CALLBACK]
+    return asked
 
 
 def records(output="tune/GRU4Rec-shop"):
@@ -233,14 +271,17 @@ def test_a_model_without_a_space_of_its_own_is_asked_for_one(shop, capsys):
     assert "no search space comes with NARM" in capsys.readouterr().err
 
 
-def test_random_trials_are_different_and_follow_the_seed(shop):
+def test_random_trials_are_different_and_follow_the_seed(shop, monkeypatch):
+    asked = stand_in_for_ray(monkeypatch, lambda report: None)
     space = spaced("window: {choice: [5, 10]}\nself_weight: {uniform: [0.1, 0.9]}\n")
 
     def drawn(trials, **settings):
         study, config, read = tuning.plan(
             "MarkovChain", "shop", space, trials, "random", "asha", [], GIVEN | settings, 1
         )
-        return tuning._searcher(study, config, read)[1]["grid_search"]
+        monkeypatch.setattr(tuning, "run_trial", lambda *arguments: None)
+        tuning.search_with_ray(study, config, read, 1, None, shop / "out")
+        return asked[-1]["param_space"]["sampled"]["grid_search"]
 
     assert len({str(draw) for draw in drawn(20)}) == 20
     assert drawn(5, seed=1) == drawn(5, seed=1) != drawn(5, seed=2)
@@ -295,20 +336,30 @@ def test_best_settings_are_those_of_the_best_trial_and_nothing_else(without_ray)
     assert settings_of_a_run(config_text(written)) == settings_of_a_run(config_text(typed))
 
 
-def test_asha_waits_a_tenth_of_the_epochs_and_leaves_the_last_one_alone(shop):
-    pytest.importorskip("ray", reason="Ray is not installed")
-
-    def scheduler(**settings):
-        config = Config("GRU4Rec", "shop", None, GIVEN | settings)
-        return tuning._scheduler({"scheduler": settings.pop("kind", "asha")}, config)
-
-    patient = scheduler(epochs=60, eval_step=2)
-    assert patient._max_t == 61
-    assert min(rung[0] for rung in patient._brackets[0]._rungs) == 6
-    assert scheduler(epochs=60, eval_step=10)._brackets[0]._rungs[-1][0] == 10
-    assert scheduler(epochs=1) is None
-    config = Config("GRU4Rec", "shop", None, GIVEN)
-    assert tuning._scheduler({"scheduler": "none"}, config) is None
+@pytest.mark.parametrize(
+    "settings, kind, expected",
+    [
+        ({"epochs": 60, "eval_step": 2}, "asha", (6, 61)),
+        ({"epochs": 60, "eval_step": 10}, "asha", (10, 61)),
+        ({"epochs": 1}, "asha", None),
+        ({}, "none", None),
+    ],
+)
+def test_asha_waits_a_tenth_of_the_epochs_and_leaves_the_last_one_alone(
+    shop, monkeypatch, settings, kind, expected
+):
+    asked = stand_in_for_ray(monkeypatch, lambda report: None)
+    monkeypatch.setattr(tuning, "run_trial", lambda *arguments: None)
+    study, config, space = tuning.plan(
+        "MarkovChain", "shop", spaced("window: {choice: [5]}\n"), 1, "grid", kind, [],
+        GIVEN | settings, 1,
+    )  # fmt: skip
+    tuning.search_with_ray(study, config, space, 1, None, shop / "out")
+    scheduler = asked[0]["tune_config"].scheduler
+    if expected:
+        assert scheduler.pop("time_attr") == "epoch"
+        scheduler = (scheduler["grace_period"], scheduler["max_t"])
+    assert scheduler == expected
 
 
 def test_a_missing_library_is_said_with_the_command_that_installs_it(shop, capsys, monkeypatch):
@@ -325,11 +376,20 @@ def test_a_missing_library_is_said_with_the_command_that_installs_it(shop, capsy
 
 @pytest.fixture(scope="module")
 def local_ray():
-    """One Ray for all searches of this file."""
+    """Gives a function that starts Ray as a search does, for all searches of this file."""
     ray = pytest.importorskip("ray", reason="Ray is not installed")
-    tuning._start(ray, 1, None)
-    yield ray
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray, "shutdown", lambda: None)  # at the end of a search
+        yield ray
     ray.shutdown()
+
+
+@pytest.fixture
+def searched(local_ray, shop):
+    """The folder of a whole search with Ray, which is still there."""
+    space = spaced("window: {choice: [5]}\n")
+    assert main(command("MarkovChain", space=space)) == 0
+    return Path("tune/MarkovChain-shop")
 
 
 def listeners(process):
@@ -349,18 +409,24 @@ def listeners(process):
     return found.union(*map(listeners, children))
 
 
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc, which Linux has")
-def test_ray_listens_on_the_loopback_alone(local_ray):
-    local_ray.get(local_ray.remote(lambda: None).remote())  # a worker is there
-    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
-    assert listeners(os.getpid()) and listeners(os.getpid()) <= loopback
-    with socket.create_server(("", 0)):  # the control
-        assert not listeners(os.getpid()) <= loopback
-
-
-def test_ray_is_started_without_its_job_api_and_without_reports_home(local_ray):
+def test_a_search_with_ray_gives_settings_that_run_listens_on_the_loopback_and_reports_to_nobody(
+    searched, local_ray
+):
+    (record,) = records(searched)
+    assert record["stopped_by"] and record["sampled"] == {"window": 5}
+    best = run_recbole_diffusion(None, None, [str(searched / "best.yaml")])
+    assert best["best_valid_result"]["ndcg@10"] == pytest.approx(record["score"])
+    assert local_ray.nodes()[0]["NodeManagerAddress"] == "127.0.0.1"
+    # Ray has no public way to say whether its dashboard, which has the job API, is on.
     assert not local_ray._private.worker.global_worker.node.address_info["webui_url"]
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    if Path("/proc/net/tcp").exists():  # which Linux has
+        local_ray.get(local_ray.remote(lambda: None).remote())  # a worker is there
+        loopback = {"0100007F", "0000000000000000FFFF00000100007F", 31 * "0" + "1"}
+        loopback.add("00000000000000000000000001000000")
+        assert listeners(os.getpid()) and listeners(os.getpid()) <= loopback
+        with socket.create_server(("", 0)):  # the control
+            assert not listeners(os.getpid()) <= loopback
 
 
 @pytest.mark.slow
@@ -394,55 +460,79 @@ def test_optuna_searches_ranges_and_choices_with_short_values(local_ray, shop):
     assert len(set(values)) == 2 and all(value == float(f"{value:.3g}") for value in values)
 
 
+GATED = """
+import os
+import time
+from recbole.model.sequential_recommender import GRU4Rec
+
+class Gated(GRU4Rec):
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.rate, self.batches = config["learning_rate"], 0
+
+    def calculate_loss(self, interaction):
+        self.batches += 1
+        if self.training and os.path.exists(f"hold-{self.rate}") and self.batches > 6:
+            time.sleep(3600)
+        return super().calculate_loss(interaction)
+"""
+
+
 @pytest.mark.slow
 def test_a_killed_search_goes_on_where_it_was(shop):
     pytest.importorskip("ray", reason="Ray is not installed")
+    (shop / "gated.py").write_text(GATED)
+    for rate in ("0.01", "0.02"):
+        (shop / f"hold-{rate}").touch()  # a trial waits in its epochs until it is killed
     space = spaced("learning_rate: {choice: [0.01, 0.02]}\n")
-    endless = {"epochs": 100000, "stopping_step": 100000, "max_train_seconds": 4}
-    arguments = command(space=space, search="grid", scheduler="none", **endless)
+    settings = SMALL | {"epochs": 6, "stopping_step": 100, "output": "out"}
+    arguments = command("gated:Gated", space=space, search="grid", scheduler="none", **settings)
     program = "import sys; from recbole_diffusion.cli.main import main; sys.exit(main())"
 
     def start():
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-c", program, *arguments],
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
-        return process
 
     def wait(process, happened):
-        deadline = time.monotonic() + 120
-        while not happened():
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
+        def there():
+            assert process.poll() is None, process.communicate()[1]
+            return happened()
+
+        until(there)
 
     def epochs():
-        return [record.get("epoch", 0) for record in records()]
+        return [record.get("epoch", 0) for record in records("out")]
 
     process = start()
-    wait(process, lambda: sum(epochs()) > 3)
+    wait(process, lambda: sum(epochs()) > 0)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate()
     assert process.returncode == 130 and "interrupted; the same command goes on" in said
-    (first,) = records()
-    assert "stopped_by" not in first
+    (first,) = records("out")
+    assert "stopped_by" not in first and 0 < first["epoch"] < 6
 
+    (shop / "hold-0.01").unlink()
     process = start()
-    wait(process, lambda: len(epochs()) == 2 and epochs()[1] > 3)
+    wait(process, lambda: len(epochs()) == 2 and epochs()[1] > 0)
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
-    one, two = records()
-    assert one["stopped_by"] == "max_train_seconds" and "stopped_by" not in two
+    process.communicate()
+    one, two = records("out")
+    assert (one["stopped_by"], one["epoch"]) == ("epochs", 6)
+    assert "stopped_by" not in two and 0 < two["epoch"] < 6
     assert one["checkpoint"] == first["checkpoint"]  # resumed, not begun anew
-    done = sorted(Path("tune").rglob("trial.json"))[0]
+    done = sorted(Path("out").rglob("trial.json"))[0]
     changed = done.stat().st_mtime_ns
 
+    (shop / "hold-0.02").unlink()
     process = start()
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate()
     assert process.returncode == 0, said
     assert done.stat().st_mtime_ns == changed
-    finished = records()
+    finished = records("out")
     assert len(finished) == 2 and finished[0] == one
     assert finished[1]["checkpoint"] == two["checkpoint"]
-    assert finished[1]["epoch"] > two["epoch"]
+    assert finished[1]["epoch"] == 6
