@@ -45,7 +45,7 @@ def begin(function, arguments, cwd, stdin, stdout, environment):
     sys.exit(function(*arguments))
 
 
-def until(happened, seconds=300):
+def until(happened, seconds=900):
     """Waits for what has to happen; the bound is only for what never does."""
     deadline = time.monotonic() + seconds
     while not happened():

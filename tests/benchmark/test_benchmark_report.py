@@ -76,7 +76,7 @@ def visit(tmp_path_factory):
                 f"--blink-settings=preferredColorScheme={0 if dark else 1}",
                 f"file://{folder / 'frame.html'}",
             ],
-            capture_output=True, text=True, timeout=120,
+            capture_output=True, text=True, timeout=900,  # only for what never ends
         )  # fmt: skip
         said = re.search(r'<pre id="said">(.*?)</pre>', found.stdout, re.S)
         assert said and said[1], f"the page did not answer: {found.stderr[-500:]}"

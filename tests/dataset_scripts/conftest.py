@@ -37,6 +37,21 @@ def refused(capsys):
 
 
 @pytest.fixture
+def refused_by_line(tmp_path):
+    """Returns a function that converts a raw file and expects a refusal that names its line."""
+
+    def run(convert, raw, line, reason, **options):
+        with pytest.raises(ValueError) as refusal:
+            convert(tmp_path, raw, **options)
+        message = str(refusal.value)
+        assert message.startswith(f"{raw}, line {line}: ")
+        assert reason in message and "\n" not in message
+        assert [path.name for path in tmp_path.iterdir()] == [raw.name]
+
+    return run
+
+
+@pytest.fixture
 def rows():
     """Returns a function that reads an atomic file into a list of its rows, header first."""
 

@@ -1,13 +1,9 @@
 """DiffRec: the authors' split is kept row for row, their embeddings bit for bit."""
 
-import shlex
-
 import diffrec
 import numpy as np
 import pytest
 
-from recbole_diffusion.config.paths import properties_dir
-from recbole_diffusion.config.values import read_yaml
 from recbole_diffusion.data.loading import POSITION
 
 LISTS = {
@@ -154,20 +150,6 @@ def test_malformed_embeddings_are_refused(tmp_path, refused, bad, reason):
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
-@pytest.mark.parametrize("file", ["train_list.npy", "valid_list.npy", "test_list.npy"])
-def test_a_missing_file_is_refused_and_the_old_output_stays(tmp_path, refused, file):
-    raw, output = write(tmp_path / "raw"), tmp_path / "mine"
-    diffrec.convert(raw, output)
-    old = content(output)
-    assert len(old) == 4
-    (raw / file).unlink()
-    message = refused(diffrec.main, "--input", raw, "--output", output)
-    assert message == f"error: {raw / file}: no such file"
-    assert content(output) == old
-    diffrec.convert(write(raw, test=[[0, 0]]), output)
-    assert content(output) != old  # control: a good run does replace it
-
-
 @pytest.mark.parametrize(
     "damage",
     [
@@ -199,18 +181,6 @@ def test_an_archive_of_arrays_and_a_file_for_a_folder_are_refused(tmp_path, refu
     assert str(raw / "train_list.npy") in message
 
 
-def test_nothing_is_in_the_output_before_everything_is_written(tmp_path, monkeypatch):
-    raw = write(tmp_path / "raw")
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(diffrec.atomic, "atomic_file", stop)
-    with pytest.raises(KeyboardInterrupt):
-        diffrec.convert(raw, tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
-
-
 def test_only_the_split_with_known_counts_is_compared(tmp_path, capsys):
     raw = write(tmp_path / "raw")
     diffrec.convert(raw, tmp_path / "yelp-diffrec")
@@ -220,20 +190,6 @@ def test_only_the_split_with_known_counts_is_compared(tmp_path, capsys):
     assert "must hold" not in said
     diffrec.convert(raw, tmp_path / "ml-1m-diffrec")
     assert "these counts differ in users, items, interactions, train" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", DATA_SETS)
-def test_the_command_of_the_hint_makes_what_the_settings_read(
-    name, tmp_path, monkeypatch, build_data
-):
-    _, command, _ = read_yaml(properties_dir() / f"dataset/{name}.yaml")["prepare_hint"].split("`")
-    words = shlex.split(command)
-    assert words[:2] == ["python", "dataset_scripts/diffrec.py"]
-    monkeypatch.chdir(tmp_path)
-    write(tmp_path / words[words.index("--input") + 1])
-    assert diffrec.main(words[2:]) == 0
-    _, _, loaders = build_data(tmp_path / "dataset", "MultiVAE", name)
-    assert [len(loader._dataset) for loader in loaders] == [5, 2, 4]
 
 
 @pytest.fixture(scope="module")

@@ -61,17 +61,6 @@ def test_a_malformed_line_is_refused_by_file_and_number(tmp_path, refused, part,
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
-def test_a_missing_file_is_refused_and_the_old_output_stays(tmp_path, refused):
-    raw, output = write(tmp_path / "raw"), tmp_path / "jd"
-    assert jd.main(["--input", str(raw), "--output", str(output)]) == 0
-    old = {path.name: path.read_bytes() for path in output.iterdir()}
-    (raw / "test.txt").unlink()
-    message = refused(jd.main, "--input", raw, "--output", output)
-    assert message == f"error: {raw / 'test.txt'}: no such file"
-    assert {path.name: path.read_bytes() for path in output.iterdir()} == old
-    assert len(old) == 4
-
-
 def test_the_real_split_has_its_known_counts_and_is_kept_row_for_row(
     tmp_path, real_data, rows, capsys
 ):

@@ -90,26 +90,6 @@ def test_buckets_hold_little_more_than_asked(tmp_path, monkeypatch):
     assert max(sizes) <= 100 + busiest
 
 
-def test_gz_zip_windows_lines_and_a_missing_last_newline_change_nothing(tmp_path):
-    lines = taobao_lines(200)
-    plain = write(tmp_path / "UserBehavior.csv", lines)
-    raws = [plain, tmp_path / "a.csv.gz", tmp_path / "a.zip", tmp_path / "several.zip"]
-    raws[1].write_bytes(gzip.compress(plain.read_bytes()))
-    for raw, others in ((raws[2], []), (raws[3], ["other.csv", "__MACOSX/UserBehavior.csv"])):
-        with zipfile.ZipFile(raw, "w") as archive:
-            archive.write(plain, "folder/UserBehavior.csv")
-            for other in others:
-                archive.writestr(other, "1,2\n")
-    raws.append(write(tmp_path / "windows.csv", lines, ending="\r\n"))
-    raws.append(tmp_path / "mark.csv")
-    raws[-1].write_bytes(b"\xef\xbb\xbf" + plain.read_bytes().removesuffix(b"\n"))
-    outputs = set()
-    for i, raw in enumerate(raws):
-        taobao.convert(raw, tmp_path / str(i), block_bytes=50)
-        outputs.add((tmp_path / str(i) / f"{i}.inter").read_bytes())
-    assert len(outputs) == 1
-
-
 def test_the_zip_as_downloaded_gives_events_csv(tmp_path, rows):
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
         archive.writestr("category_tree.csv", "a,b\n")
@@ -200,41 +180,6 @@ def test_files_that_cannot_be_read_are_refused(tmp_path, refused):
         archive.writestr("b.csv", good)
     assert message("two.zip", None).endswith("one named events.csv, and holds a.csv, b.csv")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_failure_leaves_the_old_output_and_nothing_beside_it(tmp_path, refused):
-    good = write(tmp_path / "good.csv", taobao_lines(100))
-    bad = write(tmp_path / "bad.csv", [*taobao_lines(100, seed=1), "1,2"])
-    output = tmp_path / "sets" / "mine"
-    assert taobao.main(["--input", str(good), "--output", str(output)]) == 0
-    (output / "notes.txt").write_text("keep")
-    old = (output / "mine.inter").read_bytes()
-    refused(taobao.main, "--input", bad, "--output", output)
-    refused(taobao.main, "--input", good, "--output", output, "--min_item", 1000)
-    assert (output / "mine.inter").read_bytes() == old
-    other = write(tmp_path / "other.csv", taobao_lines(100, seed=2))
-    assert taobao.main(["--input", str(other), "--output", str(output)]) == 0
-    assert (output / "mine.inter").read_bytes() != old  # control: a good run does replace it
-    assert (output / "notes.txt").read_text() == "keep"
-    assert [path.name for path in output.parent.iterdir()] == ["mine"]
-
-
-def test_nothing_is_in_the_output_before_everything_is_written(tmp_path, monkeypatch):
-    raw = write(tmp_path / "t.csv", taobao_lines(100))
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(atomic, "summary", stop)
-    with pytest.raises(KeyboardInterrupt):
-        taobao.convert(raw, tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
-
-
-def test_an_output_that_is_a_file_is_refused(tmp_path, refused):
-    raw = write(tmp_path / "t.csv", taobao_lines(10))
-    assert refused(taobao.main, "--input", raw, "--output", raw).endswith("must be a folder")
-    assert raw.read_text().count("\n") == 10
 
 
 def test_users_are_chosen_by_id_alone_and_smaller_choices_are_part_of_larger(tmp_path, rows):
@@ -329,3 +274,15 @@ def test_the_real_retail_log_has_its_known_counts_and_loses_nothing(
     assert [(int(r[0]), int(r[3])) for r in written] == sorted(
         (int(r[0]), int(r[3])) for r in written
     )
+
+
+def test_of_a_zip_of_several_files_the_one_with_the_name_it_has_there_is_taken(tmp_path):
+    plain = write(tmp_path / "UserBehavior.csv", taobao_lines(100))
+    with zipfile.ZipFile(tmp_path / "several.zip", "w") as archive:
+        archive.write(plain, "folder/UserBehavior.csv")
+        for other in ("other.csv", "__MACOSX/UserBehavior.csv"):
+            archive.writestr(other, "1,2\n")
+    for raw in (plain, tmp_path / "several.zip"):
+        taobao.convert(raw, tmp_path / raw.stem)
+    outputs = [tmp_path / name / f"{name}.inter" for name in (plain.stem, "several")]
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()

@@ -1,6 +1,5 @@
 """MovieLens: whatever the form of the archive, the same file of ratings comes out."""
 
-import shlex
 import zipfile
 from pathlib import Path
 
@@ -9,9 +8,6 @@ import movielens
 import numpy as np
 import pytest
 import recbole
-
-from recbole_diffusion.config.paths import properties_dir
-from recbole_diffusion.config.values import read_yaml
 
 FIELDS = ("user_id:token", "item_id:token", "rating:float", "timestamp:float")
 CSV_HEADER = "userId,movieId,rating,timestamp"
@@ -223,35 +219,6 @@ def test_files_that_cannot_be_read_are_refused(tmp_path, refused):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failure_leaves_the_old_output_and_nothing_beside_it(tmp_path, refused):
-    good = pack(tmp_path / "good.zip", "ml-1m", ratings())
-    bad = write(tmp_path / "ratings.dat", ["1::2::3::4", "1::2::3"])
-    output = tmp_path / "sets" / "mine"
-    movielens.convert(good, output)
-    (output / "notes.txt").write_text("keep")
-    old = (output / "mine.inter").read_bytes()
-    refused(movielens.main, "--input", bad, "--output", output)
-    refused(movielens.main, "--input", good, "--output", output, "--min_rating", 6)
-    movielens.convert(good, output)
-    assert (output / "mine.inter").read_bytes() == old
-    movielens.convert(pack(tmp_path / "other.zip", "ml-1m", ratings(seed=1)), output)
-    assert (output / "mine.inter").read_bytes() != old  # control: a good run does replace it
-    assert (output / "notes.txt").read_text() == "keep"
-    assert [path.name for path in output.parent.iterdir()] == ["mine"]
-
-
-def test_nothing_is_in_the_output_before_everything_is_written(tmp_path, monkeypatch):
-    raw = pack(tmp_path / "a.zip", "ml-1m", ratings())
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(atomic, "atomic_file", stop)
-    with pytest.raises(KeyboardInterrupt):
-        movielens.convert(raw, tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
-
-
 def test_an_archive_is_compared_with_its_published_counts_by_the_name_of_the_output(
     tmp_path, capsys
 ):
@@ -277,20 +244,3 @@ def test_the_ml_100k_of_recboles_wheel_is_kept_row_for_row(tmp_path, rows, capsy
     assert "these counts match" in said
     log.sort(key=lambda row: (int(row[0]), int(row[3])))
     assert rows(output / "ml-100k.inter") == [header, *log]
-
-
-@pytest.mark.parametrize("name", [name for name in ARCHIVES if name != "ml-100k"])
-def test_the_command_of_the_hint_makes_what_the_settings_read(
-    name, tmp_path, monkeypatch, build_data
-):
-    _, command, _ = read_yaml(properties_dir() / f"dataset/{name}.yaml")["prepare_hint"].split("`")
-    words = shlex.split(command)
-    assert words[:2] == ["python", "dataset_scripts/movielens.py"]
-    monkeypatch.chdir(tmp_path)
-    log = ratings()
-    pack(Path(words[words.index("--input") + 1]), name, log)
-    assert movielens.main(words[2:]) == 0
-    config, _, loaders = build_data(tmp_path / "dataset", "MultiVAE", name)
-    assert config["eval_args"]["order"] == "RO"
-    parts = [loader._dataset.inter_feat["rating"].tolist() for loader in loaders]
-    assert sorted(sum(parts, [])) == sorted(row[2] for row in log)

@@ -1,18 +1,10 @@
 """Zhihu: the authors' split is kept, sequence for sequence, and no sequence is in two parts."""
 
-import gzip
-import shlex
 from collections import Counter
 
-import atomic
 import numpy as np
 import pytest
 import zhihu
-
-from recbole_diffusion.config.config import Config
-from recbole_diffusion.config.paths import properties_dir
-from recbole_diffusion.config.values import read_yaml
-from recbole_diffusion.data.choose import get_dataset
 
 FIELDS = ("user_id:token", "item_id:token", "timestamp:float")
 LINES = ["train\t5 7 5", "val\t7 0", "train\t9", "test\t5 8", "val\t0 1 2", "train\t5 7 5"]
@@ -87,20 +79,6 @@ def test_a_random_split_comes_back_and_its_parts_share_no_user(tmp_path, rows, s
     assert len({line for line in lines}) > 3  # control: not all alike
 
 
-@pytest.mark.parametrize("block_bytes", [1, 7, 64, 1000])
-def test_blocks_gz_spaces_windows_lines_and_a_second_run_change_no_byte(tmp_path, block_bytes):
-    lines = random_lines()
-    plain = write(tmp_path / "s.txt", lines)
-    packed = tmp_path / "s.txt.gz"
-    packed.write_bytes(gzip.compress(plain.read_bytes().removesuffix(b"\n")))
-    spaces = write(tmp_path / "spaces.txt", [line.replace("\t", " ") for line in lines])
-    windows = write(tmp_path / "windows.txt", lines, ending="\r\n")
-    whole = convert(tmp_path, plain)
-    for raw in (plain, packed, spaces, windows):
-        assert convert(tmp_path, raw, block_bytes=block_bytes) == whole
-    assert convert(tmp_path, write(plain, lines[::-1])) != whole  # control
-
-
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
@@ -117,15 +95,13 @@ def test_blocks_gz_spaces_windows_lines_and_a_second_run_change_no_byte(tmp_path
 )
 @pytest.mark.parametrize("place", [1, 30, 64])
 @pytest.mark.parametrize("block_bytes", [1, 50, 1 << 20])
-def test_a_malformed_line_is_refused_by_its_number(tmp_path, bad, reason, place, block_bytes):
+def test_a_malformed_line_is_refused_by_its_number(
+    tmp_path, refused_by_line, bad, reason, place, block_bytes
+):
     lines = random_lines()
     lines.insert(place - 1, bad)
     raw = write(tmp_path / "s.txt", lines)
-    with pytest.raises(atomic.InputError) as refusal:
-        convert(tmp_path, raw, block_bytes=block_bytes)
-    assert str(refusal.value).startswith(f"{raw}, line {place}: ")
-    assert reason in str(refusal.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["s.txt"]
+    refused_by_line(convert, raw, place, reason, block_bytes=block_bytes)
 
 
 @pytest.mark.parametrize("part", zhihu.PARTS)
@@ -134,49 +110,6 @@ def test_a_split_without_a_part_is_refused(tmp_path, refused, part):
     message = refused(zhihu.main, "--input", raw, "--output", tmp_path / "out")
     assert message == f"error: {raw}: holds no sequence of the part {part!r}"
     assert [path.name for path in tmp_path.iterdir()] == ["s.txt"]
-
-
-def test_a_failure_leaves_the_old_output_and_nothing_beside_it(tmp_path, refused):
-    raw, output = write(tmp_path / "s.txt", LINES), tmp_path / "sets" / "zhihu"
-    zhihu.convert(raw, output)
-    old = content(output)
-    assert sorted(old) == ["zhihu.test.inter", "zhihu.train.inter", "zhihu.valid.inter"]
-    bad = write(tmp_path / "bad.txt", [*LINES, "dev 1"])
-    refused(zhihu.main, "--input", bad, "--output", output)
-    message = refused(zhihu.main, "--input", tmp_path / "none.txt", "--output", output)
-    assert message == f"error: {tmp_path / 'none.txt'}: no such file"
-    assert content(output) == old
-    assert [path.name for path in output.parent.iterdir()] == ["zhihu"]
-    zhihu.convert(write(raw, LINES[1:]), output)
-    assert content(output) != old  # control: a good run does replace it
-
-
-def test_nothing_is_in_the_output_before_everything_is_written(tmp_path, monkeypatch):
-    raw, real = write(tmp_path / "s.txt", LINES), atomic.inter_file
-
-    def stop_at_the_last(path, **options):
-        if path.name == "out.test.inter":
-            raise KeyboardInterrupt
-        return real(path, **options)
-
-    monkeypatch.setattr(atomic, "inter_file", stop_at_the_last)
-    with pytest.raises(KeyboardInterrupt):
-        zhihu.convert(raw, tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["s.txt"]
-
-
-def test_the_command_of_the_hint_makes_what_the_settings_read(tmp_path, monkeypatch):
-    settings = read_yaml(properties_dir() / "dataset/zhihu.yaml")
-    assert settings["benchmark_filename"] == list(zhihu.PARTS.values())
-    words = shlex.split(settings["prepare_hint"].split("`")[1])
-    assert words[:2] == ["python", "dataset_scripts/zhihu.py"]
-    monkeypatch.chdir(tmp_path)
-    write(tmp_path / words[words.index("--input") + 1], LINES)
-    assert zhihu.main(words[2:]) == 0
-    config = Config("Pop", "zhihu", config_dict={"data_path": "dataset", "show_progress": False})
-    data = get_dataset(config)(config)
-    assert data.file_size_list == [7, 5, 2]
-    assert set(data.inter_feat.columns) >= {"user_id", "item_id", "timestamp"}
 
 
 def test_the_real_split_has_its_known_counts_and_is_kept_line_for_line(
@@ -196,3 +129,9 @@ def test_the_real_split_has_its_known_counts_and_is_kept_line_for_line(
         ]
     for part, written in expected.items():
         assert rows(out / f"zhihu.{part}.inter") == written
+
+
+def test_a_space_parts_as_a_tab_does(tmp_path):
+    plain = write(tmp_path / "s.txt", random_lines())
+    spaces = write(tmp_path / "spaces.txt", [line.replace("\t", " ") for line in random_lines()])
+    assert convert(tmp_path, spaces) == convert(tmp_path, plain)
