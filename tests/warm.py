@@ -114,10 +114,10 @@ WARM = SimpleNamespace(Popen=Worker, PIPE=subprocess.PIPE, STDOUT=subprocess.STD
 
 def command(arguments):
     """A command in which the processes of a benchmark begin warm."""
-    from recbole_diffusion.benchmark import runner
+    from recbole_diffusion.benchmark import process
     from recbole_diffusion.cli.main import main
 
-    runner.subprocess = WARM
+    process.subprocess = WARM
     return main(arguments)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from warm import WARM, WarmCommand, until
 
-from recbole_diffusion.benchmark import runner
+from recbole_diffusion.benchmark import process
 from recbole_diffusion.benchmark.journal import read_journal
 from recbole_diffusion.benchmark.plan import make_plan
 from recbole_diffusion.benchmark.runner import Runner, duration
@@ -51,7 +51,7 @@ DREAMREC = {"model": "DreamRec", "settings": {"diffusion_steps": 4}}
 @pytest.fixture
 def warm(monkeypatch):
     """Makes the processes of a benchmark begin with the libraries imported."""
-    monkeypatch.setattr(runner, "subprocess", WARM)
+    monkeypatch.setattr(process, "subprocess", WARM)
 
 
 def start(output="out", **options):

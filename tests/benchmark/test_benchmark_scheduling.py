@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from recbole_diffusion.benchmark import runner
+from recbole_diffusion.benchmark import process, runner
 from recbole_diffusion.benchmark.journal import FORMAT, read_journal
 from recbole_diffusion.benchmark.plan import make_plan
 from recbole_diffusion.benchmark.protocol import SHARED
@@ -118,8 +118,8 @@ def benchmark(tmp_path, monkeypatch):
 
         options = {"models": "SASRec", "dataset": "made-up", "seeds": 1} | options
         trainings = Trainings(score, looks, seconds, describe or protocol)
-        for module in ("subprocess", "time"):
-            monkeypatch.setattr(runner, module, trainings)
+        monkeypatch.setattr(process, "subprocess", trainings)
+        monkeypatch.setattr(runner, "time", trainings)
         said = []
         made = runner.Runner(make_plan(options), tmp_path / "out", "", retry, said.append)
         made.run()

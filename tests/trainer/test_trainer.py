@@ -552,9 +552,10 @@ def test_two_evaluations_of_one_model_are_equal(assemble, monkeypatch):
 # ---------------------------------------------------------------- truncation
 @pytest.mark.parametrize("steps", [1, 3, 4])
 def test_the_chosen_truncation_is_part_of_the_best_model(steps, run, assemble, monkeypatch):
-    def generate(model, interaction, walked):
+    def generate(model, conditions):
         """Shorter walks end on the other side, so that they rank the other way round."""
-        return (1 if walked >= steps else -1) * torch.ones(len(interaction), model.hidden_size)
+        side = 1 if model.denoiser_calls >= steps else -1
+        return side * torch.ones(len(conditions.history), model.hidden_size)
 
     monkeypatch.setattr(ICDDT, "generate", generate)
     monkeypatch.setattr(TruncationTrainer, "TOP", 3)
