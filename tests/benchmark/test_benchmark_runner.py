@@ -265,11 +265,12 @@ class Gated(DreamRec):
             time.sleep(3600)
         return super().calculate_loss(interaction)
 """
-# Where a benchmark is killed: at a word that it says, once a number of runs is done, or in a
-# training with this seed (2019 is that of trials) before a batch, in epochs.
+# Where a benchmark is killed: at a word that it says, once another run is done, or in a training
+# with this seed (2019 is that of trials) before a batch, in epochs.
 IN_TRAININGS = [(2019, 1), (2020, 2)]
+ANOTHER = "another run"
 KNN = {"ItemKNN": {"settings": {"k": 5}}}
-EVERYWHERE = ["reading", (2019, 0), IN_TRAININGS[0], 3, IN_TRAININGS[1]]
+EVERYWHERE = ["reading", (2019, 0), IN_TRAININGS[0], ANOTHER, IN_TRAININGS[1]]
 
 
 @pytest.mark.parametrize(
@@ -289,8 +290,8 @@ def test_a_benchmark_killed_again_and_again_gives_the_table_of_one_left_alone(
     (shop / "space.yaml").write_text(space)
     gated = {"model": "gated:Gated", "settings": {"diffusion_steps": 4}, "space": "space.yaml"}
     models = {"mine": gated} | others
-    plan = {"dataset": "shop", "models": models, "jobs": 2, "tune": 2, "seeds": 2}
-    epochs = 3
+    epochs, trials, seeds = 3, 2, len(models)
+    plan = {"dataset": "shop", "models": models, "jobs": 2, "tune": trials, "seeds": seeds}
     plan["settings"] = settings | {"epochs": epochs, "train_batch_size": 32}
     (shop / "plan.json").write_text(json.dumps(plan))  # JSON is YAML
     batches, held = shop / "batches", shop / "held"
@@ -301,7 +302,7 @@ def test_a_benchmark_killed_again_and_again_gives_the_table_of_one_left_alone(
     alone = begin("alone")
     assert alone.wait() == 0, alone.said()
     every = Counter(batches.read_text().split())
-    assert len(every) == 4 and len(set(every.values())) == 1  # two trials, two seeds
+    assert len(every) == trials + seeds and len(set(every.values())) == 1
     per_epoch = every.most_common(1)[0][1] // epochs
     assert per_epoch > 1
     batches.unlink()
@@ -313,31 +314,30 @@ def test_a_benchmark_killed_again_and_again_gives_the_table_of_one_left_alone(
 
     resumed = set()
     for where in kills:
-        hold = None
-        if isinstance(where, tuple):
-            hold = shop / f"hold-{where[0]}-{where[1] * per_epoch + 1}"
-            hold.touch()
-        process = begin("killed")
+        # While it waits for another run, no seed gets as far as it is to be killed in next.
+        seed, epochs_before = where if isinstance(where, tuple) else (2020, 0)
+        hold = shop / f"hold-{seed}-{epochs_before * per_epoch + 1}"
+        hold.touch()
+        process, before = begin("killed"), done()
 
-        def there(process=process, where=where):
+        def there(process=process, where=where, before=before):
             assert process.poll() is None, process.said()  # or it ended before it was killed
-            if isinstance(where, tuple):
-                return held.exists()
-            return done() >= where if isinstance(where, int) else where in process.said()
+            if where == ANOTHER:
+                return done() > before
+            return held.exists() if isinstance(where, tuple) else where in process.said()
 
         until(there)
         process.kill()
         assert process.wait() == -signal.SIGKILL
         until(lambda process=process: not process.workers())  # what it had started ends with it
-        if hold:
-            if where[1]:
-                resumed |= set(held.read_text().split())
-            hold.unlink()
-            held.unlink()
+        hold.unlink()
+        if held.exists() and isinstance(where, tuple) and epochs_before:
+            resumed |= set(held.read_text().split())
+        held.unlink(missing_ok=True)
     last_one = begin("killed")
     assert last_one.wait() == 0, last_one.said()
     tables = [last(read_journal(f"{output}/journal.jsonl")) for output in ("alone", "killed")]
-    assert tables[0].keys() == tables[1].keys() and len(tables[0]) == 4 * len(models)
+    assert tables[0].keys() == tables[1].keys() and len(tables[0]) == (trials + seeds) * len(models)
     for key, run in tables[0].items():
         assert kept(run) == kept(tables[1][key]), key
     boards = [pd.read_csv(f"{output}/leaderboard.csv") for output in ("alone", "killed")]

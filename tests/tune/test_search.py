@@ -487,7 +487,11 @@ def test_a_killed_search_goes_on_where_it_was(shop):
     space = spaced("learning_rate: {choice: [0.01, 0.02]}\n")
     settings = SMALL | {"epochs": 6, "stopping_step": 100, "output": "out"}
     arguments = command("gated:Gated", space=space, search="grid", scheduler="none", **settings)
-    program = "import sys; from recbole_diffusion.cli.main import main; sys.exit(main())"
+    program = (
+        "import signal, sys; from recbole_diffusion.cli.main import main\n"
+        # A shell that starts tests in the background makes their processes ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main())"
+    )
 
     def start():
         return subprocess.Popen(
