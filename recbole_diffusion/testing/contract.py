@@ -132,8 +132,8 @@ class Subject:
         self.model_class, self.name = check_class(model), model.__name__
         if model.type not in (ModelType.GENERAL, ModelType.SEQUENTIAL, ModelType.TRADITIONAL):
             raise ValueError(
-                f"{self.name} is a {model.type.name.lower()} model; the checks have data for general "
-                "and sequential models"
+                f"{self.name} is a {model.type.name.lower()} model; the checks have data for "
+                "general and sequential models"
             )
         self.sequential = model.type == ModelType.SEQUENTIAL
         self._temporary = TemporaryDirectory() if folder is None else None
@@ -145,7 +145,7 @@ class Subject:
             self.settings = behaviors | self.settings
 
     def demand(self, holds, law, found=""):
-        """Raises AssertionError with the model's name, the law and what was found, if it is broken."""
+        """Raises AssertionError with the model's name, the law and what was found, or passes."""
         if not holds:
             raise AssertionError(f"{self.name}: {law}" + (f": {found}" if str(found) else ""))
 
@@ -174,12 +174,12 @@ class Subject:
 
     @cached_property
     def fresh(self):
-        """An untrained model with a batch of training and one of test rows: a tuple of three."""
-        config = self.config()
+        """Fresh: an untrained model and its data."""
+        config = self.config(checkpoint_dir=str(self.folder / "fresh"))
         train, _, test = self.loaders(config)
-        network = self.network(config, train._dataset)
         with own_randomness(0):
-            return network, next(iter(train)), next(iter(test))[0]
+            rows, batch = next(iter(train)), next(iter(test))[0]
+        return Fresh(config, train._dataset, self.network(config, train._dataset), rows, batch)
 
     def train(self, folder, stop_after=None, resume=None, **settings):
         """A trainer after a training with checkpoints in a folder.
@@ -233,6 +233,24 @@ class Subject:
             trainer.fit(train, valid, verbose=False, saved=False)
             found.append(trainer.evaluate(test, load_best_model=False)["hit@1"])
         return found
+
+
+class Fresh(NamedTuple):
+    """An untrained model with its data.
+
+    Attributes:
+        config (Config): its configuration.
+        dataset (Dataset): the built training data.
+        network (torch.nn.Module): the model in evaluation mode.
+        rows (Interaction): a batch of training rows.
+        batch (Interaction): a batch of test rows.
+    """
+
+    config: object
+    dataset: object
+    network: object
+    rows: object
+    batch: object
 
 
 @torch.no_grad()
@@ -306,9 +324,8 @@ def kept(file):
 # ---------------------------------------------------------------- the laws
 def loss_and_gradients_are_finite(subject):
     """``calculate_loss`` gives a finite number whose gradient reaches the weights."""
-    network, batch, _ = subject.fresh
-    network.train()
-    loss = network.calculate_loss(batch)
+    network = subject.fresh.network.train()
+    loss = network.calculate_loss(subject.fresh.rows)
     loss = sum(loss) if isinstance(loss, tuple) else loss
     subject.demand(loss.numel() == 1, "calculate_loss gives one number", f"shape {[*loss.shape]}")
     subject.demand(torch.isfinite(loss).all(), "the loss is finite", loss.item())
@@ -325,7 +342,7 @@ def loss_and_gradients_are_finite(subject):
 
 def scores_are_a_row_a_history_and_a_column_an_item(subject):
     """``full_sort_predict`` gives finite scores, shape: [B, n_items]."""
-    network, _, batch = subject.fresh
+    network, batch = subject.fresh.network, subject.fresh.batch
     with torch.no_grad():
         found = network.full_sort_predict(batch)
     law = f"full_sort_predict gives {len(batch)} x {network.n_items} scores, of rows and items"
@@ -336,7 +353,7 @@ def scores_are_a_row_a_history_and_a_column_an_item(subject):
 
 def predict_gives_the_score_of_the_ranking(subject):
     """``predict`` equals ``full_sort_predict`` at the item, under the same seed."""
-    network, _, batch = subject.fresh
+    network, batch = subject.fresh.network, subject.fresh.batch
     item = torch.arange(len(batch)) % (network.n_items - 1) + 1
     with_item = Interaction({**batch.interaction, network.ITEM_ID: item})
     with own_randomness(0), torch.no_grad():
@@ -350,7 +367,7 @@ def predict_gives_the_score_of_the_ranking(subject):
 
 def scores_of_a_row_do_not_depend_on_the_others(subject):
     """A row is scored alone as it is in a batch, with the same noise."""
-    network, _, batch = subject.fresh
+    network, batch = subject.fresh.network, subject.fresh.batch
     with constant_noise():
         whole, alone = score(network, batch), score(network, batch[:1])
     far = (whole[:1] - alone).abs().max().item()
@@ -360,7 +377,7 @@ def scores_of_a_row_do_not_depend_on_the_others(subject):
 
 def the_seed_decides_scores(subject):
     """Scores under one seed are equal, and scoring changes nothing that is stored."""
-    network, _, batch = subject.fresh
+    network, batch = subject.fresh.network, subject.fresh.batch
     before = {name: value.clone() for name, value in network.state_dict().items()}
     same = torch.equal(score(network, batch), score(network, batch))
     subject.demand(same, "scores under one seed are equal")
@@ -370,12 +387,10 @@ def the_seed_decides_scores(subject):
 
 def cropping_changes_neither_loss_nor_scores(subject):
     """What the trait ``croppable`` says: padding behind histories is not seen."""
-    config = subject.config()
-    network = subject.network(config, subject.loaders(config)[0]._dataset)
-    found = []
+    network, found = subject.fresh.network, []
     for crop in (True, False):
-        train, _, test = subject.loaders(subject.config(crop_history=crop, train_batch_size=8))
-        rows = train._dataset[torch.arange(8)]  # short ones: the first of the first users
+        train, _, _ = subject.loaders(subject.config(crop_history=crop))
+        rows = train._dataset[torch.arange(8)]  # of the first users, with short histories
         with constant_noise(), own_randomness(0), torch.no_grad():
             loss = network.calculate_loss(rows)
             loss = sum(loss) if isinstance(loss, tuple) else loss
@@ -393,16 +408,15 @@ def cropping_changes_neither_loss_nor_scores(subject):
 
 def what_is_drawn_at_construction_is_stored(subject):
     """A model that is given the weights of another scores as the other, whatever its seed was."""
-    network, _, batch = subject.fresh
-    config = subject.config(checkpoint_dir=str(subject.folder / "drawn"))
-    dataset = subject.loaders(config)[0]._dataset
+    config, dataset, network, _, batch = subject.fresh
     trainer = get_trainer(config)(config, network)
     trainer.attach(dataset)
-    checkpoint.save(subject.folder / "drawn.pth", trainer._state(0))
-    other = subject.network(config, dataset, 1, subject.folder / "drawn.pth")
+    file = subject.folder / "drawn.pth"
+    checkpoint.save(file, trainer._state(0))
+    other = subject.network(config, dataset, 1, file)
     heir = get_trainer(config)(config, other)
     heir.attach(dataset)
-    heir._load_weights(subject.folder / "drawn.pth")
+    heir._load_weights(file)
     far = (score(network, batch) - score(other.eval(), batch)).abs().max().item()
     law = "what is drawn at construction is in state_dict, as a parameter or a persistent buffer"
     found = f"with the weights of another, scores are {far:.3g} apart from the other's"
@@ -461,7 +475,7 @@ def it_does_not_learn_what_is_random(subject):
 
 def the_walk_asks_forward_as_often_as_it_says(subject):
     """Rows that pass ``forward`` for a scored row: ``denoiser_calls``."""
-    network, _, batch = subject.fresh
+    network, batch = subject.fresh.network, subject.fresh.batch
     seen = []
     with watched_forward(network, seen):
         score(network, batch)
@@ -475,14 +489,12 @@ def the_walk_asks_forward_as_often_as_it_says(subject):
 
 def ablate_x_t_hides_x_t(subject):
     """With ``ablate_x_t`` the network is shown 0 in place of x_t, in training and in scoring."""
-    config = subject.config(ablate_x_t=True)
-    dataset = subject.loaders(config)[0]._dataset
-    network, (_, train_batch, batch) = subject.network(config, dataset), subject.fresh
+    network = subject.network(subject.config(ablate_x_t=True), subject.fresh.dataset)
     seen = []
     with watched_forward(network, seen), own_randomness(0):
-        network.train().calculate_loss(train_batch)
+        network.train().calculate_loss(subject.fresh.rows)
         network.eval()
-        score(network, batch)
+        score(network, subject.fresh.batch)
     law = "with ablate_x_t: True the network is shown 0 in place of x_t"
     subject.demand(not any(x_t.any() for x_t, *_ in seen), law)
     subject.demand(seen, "training calls forward(x_t, t, guidance)")
