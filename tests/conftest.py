@@ -168,10 +168,7 @@ class Stranger(GRU4Rec):
 def stranger(shop, monkeypatch):
     """Writes a model with its own properties/ into the working directory; gives its name."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    others = set(names.strangers())  # of other tests
-    monkeypatch.setattr(
-        "recbole_diffusion.config.config.strangers", lambda: [*{*names.strangers()} - others]
-    )
+    monkeypatch.setattr(names, "newcomers", [])
     monkeypatch.delitem(sys.modules, "strange_module", raising=False)
     (shop / "strange_module.py").write_text(STRANGER)
     for folder in ("model", "tune"):

@@ -26,6 +26,7 @@ MAY_KNOW = {
     "tune": BELOW | {"quick_start"},
     "benchmark": BELOW | {"quick_start"},
     "pictures": BELOW | {"quick_start"},
+    "testing": BELOW | {"quick_start"},
     "cli": BELOW | {"quick_start", "tune", "benchmark", "pictures"},
     "__main__": {"cli"},
 }
@@ -130,6 +131,8 @@ def test_imports_against_the_table_and_circles_are_found(tmp_path):
         ("pictures", "draw"),
         ("trainer", "TrainerHooks"),
         ("tune", "tune"),
+        ("testing", "check_model"),
+        ("testing", "model_checks"),
         ("cli", "main"),
     ],
 )

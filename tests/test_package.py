@@ -17,6 +17,7 @@ from recbole_diffusion.config.paths import properties_dir
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
 HEAVY = {"torch", "recbole", "numpy", "pandas", "scipy", "yaml", "ray"}
 LIGHT = ["recbole_diffusion", "recbole_diffusion.cli", "recbole_diffusion.cli.doctor"]
+LIGHT.append("recbole_diffusion.testing")
 
 
 def python(code, **options):

@@ -27,7 +27,7 @@ MODELS = {
     "LTDiffRec": "general_recommender.ltdiffrec",
 }
 GROUP = "recbole_diffusion.models"  # of entry points
-_strangers = []  # classes of other packages and modules that were resolved so far
+newcomers = []  # classes of other packages and modules that were resolved so far
 # Names of papers and other libraries -> the name here
 ALIASES = {"multvae": "MultiVAE", "mostpop": "Pop", "knn": "ItemKNN"}
 
@@ -128,7 +128,7 @@ def strangers():
             _load(point)
         except ValueError:
             continue  # who asks for it by name is told
-    return list(_strangers)
+    return list(newcomers)
 
 
 def refuse_what_does_not_run(name, model_class):
@@ -165,8 +165,8 @@ def check_class(model_class):
     if not isinstance(kind, ModelType):
         raise ValueError(f"{model_class!r} is no class of a recommender of RecBole's kinds")
     traits.of(model_class)
-    if is_ours(model_class) and not is_shipped(model_class) and model_class not in _strangers:
-        _strangers.append(model_class)
+    if is_ours(model_class) and not is_shipped(model_class) and model_class not in newcomers:
+        newcomers.append(model_class)
     return model_class
 
 

@@ -35,7 +35,7 @@ class NextItemDiffusion(SequentialRecommender):
 
         Args:
             config (Config): with ``hidden_size``, ``diffusion_steps``, ``ablate_x_t`` and the keys
-                of RecBole's sequential models.
+                of RecBole's sequential models, ``train_neg_sample_args: ~`` among them.
             dataset (Dataset): the built training data.
 
         Raises:
@@ -44,6 +44,12 @@ class NextItemDiffusion(SequentialRecommender):
         super().__init__(config, dataset)
         check_whole(config, "hidden_size", "diffusion_steps")
         check_flags(config, "ablate_x_t")
+        if config["train_neg_sample_args"]["distribution"] != "none":
+            raise ValueError(
+                f"train_neg_sample_args draws random items, on which {type(self).__name__} would "
+                "train as on targets: set `train_neg_sample_args: ~` in properties/model/"
+                f"{config['model']}.yaml"
+            )
         self.hidden_size, self.ablate_x_t = config["hidden_size"], config["ablate_x_t"]
         self.item_embedding = nn.Embedding(self.n_items, self.hidden_size, padding_idx=0)
 

@@ -5,6 +5,23 @@ import math
 from recbole_diffusion.diffusion.schedules import SCHEDULES
 
 
+def refuse(config, key, must):
+    """Refuses a setting; where it has no value, says where to give it one.
+
+    Args:
+        config (Config): the configuration.
+        key (str): name of the setting.
+        must (str): what it must be, in words.
+
+    Raises:
+        ValueError: naming the setting and its value.
+    """
+    hint = ""
+    if config[key] is None:
+        hint = f"; give it a default in properties/model/{config['model']}.yaml"
+    raise ValueError(f"{key} is {config[key]!r}, it must be {must}{hint}")
+
+
 def check_whole(config, *keys):
     """Refuses settings that are not whole numbers above 0.
 
@@ -17,7 +34,7 @@ def check_whole(config, *keys):
     """
     for key in keys:
         if not _is_whole(config[key]):
-            raise ValueError(f"{key} is {config[key]!r}, it must be a whole number above 0")
+            refuse(config, key, "a whole number above 0")
 
 
 def check_widths(config, *keys):
@@ -28,9 +45,7 @@ def check_widths(config, *keys):
     """
     for key in keys:
         if not isinstance(config[key], list) or not all(map(_is_whole, config[key])):
-            raise ValueError(
-                f"{key} is {config[key]!r}, it must be a list of whole numbers above 0, like [300]"
-            )
+            refuse(config, key, "a list of whole numbers above 0, like [300]")
 
 
 def check_not_negative(config, *keys):
@@ -41,7 +56,7 @@ def check_not_negative(config, *keys):
     """
     for key in keys:
         if not _is_number(config[key]) or not 0 <= config[key] < math.inf:
-            raise ValueError(f"{key} is {config[key]!r}, it must be a number of at least 0")
+            refuse(config, key, "a number of at least 0")
 
 
 def check_above_zero(config, *keys):
@@ -52,7 +67,7 @@ def check_above_zero(config, *keys):
     """
     for key in keys:
         if not _is_number(config[key]) or not 0 < config[key] < math.inf:
-            raise ValueError(f"{key} is {config[key]!r}, it must be a number above 0")
+            refuse(config, key, "a number above 0")
 
 
 def check_shares(config, *keys):
@@ -63,7 +78,7 @@ def check_shares(config, *keys):
     """
     for key in keys:
         if not _is_number(config[key]) or not 0 <= config[key] < 1:
-            raise ValueError(f"{key} is {config[key]!r}, it must be a number from 0 to below 1")
+            refuse(config, key, "a number from 0 to below 1")
 
 
 def check_flags(config, *keys):
@@ -74,7 +89,7 @@ def check_flags(config, *keys):
     """
     for key in keys:
         if not isinstance(config[key], bool):
-            raise ValueError(f"{key} is {config[key]!r}, it must be True or False")
+            refuse(config, key, "True or False")
 
 
 def check_heads(config):
@@ -103,6 +118,8 @@ def check_known(config, key, known):
         ValueError: naming the setting, its value and the known ones.
     """
     if config[key] not in known:
+        if config[key] is None:
+            refuse(config, key, f"one of {', '.join(known)}")
         raise ValueError(f"{key} {config[key]!r} is unknown; known: {', '.join(known)}")
 
 

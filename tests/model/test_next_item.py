@@ -217,11 +217,21 @@ def test_what_a_subclass_has_to_give_is_named():
         ({"hidden_size": 0}, "hidden_size is 0, it must be a whole number above 0"),
         ({"diffusion_steps": 1.5}, "diffusion_steps is 1.5, it must be a whole number"),
         ({"ablate_x_t": 2}, "ablate_x_t is 2, it must be True or False"),
+        ({"ablate_x_t": None}, "None, .*; give it a default in properties/model/DimeRec.yaml"),
+        (
+            {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}},
+            "Plain would train as on targets: set `train_neg_sample_args: ~` in properties/model",
+        ),
     ],
 )
 def test_settings_of_the_base_are_refused_with_their_value(settings, message):
     with pytest.raises(ValueError, match=message):
         plain(**settings)
+
+
+def test_a_setting_without_a_value_is_refused_with_the_file_it_belongs_to():
+    with pytest.raises(ValueError, match="noise_schedule is None, .* in properties/model/DiffuRec"):
+        build("DiffuRec", noise_schedule=None)
 
 
 # ------------------------------------------------------------------ truncated walks
