@@ -190,7 +190,7 @@ def test_a_worker_ends_with_the_process_that_started_it(shop):
         "import time\nopen('begun', 'w').close()\ntime.sleep(3600)\nclass Model:\n    pass\n"
     )
     entry = {"model": "endless:Model", "dataset": "shop", "settings": {}}
-    job = {"kind": "describe", "entries": {"endless": entry}}
+    job = {"kind": "describe", "entries": {"endless": entry}, "models": ["endless:Model"]}
     (shop / "out").mkdir()
     (shop / "out/job.json").write_text(json.dumps(job))
     command = [sys.executable, "-m", "recbole_diffusion.benchmark.worker", "out/job.json", "r.json"]
