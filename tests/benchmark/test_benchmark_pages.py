@@ -96,30 +96,35 @@ def test_the_sittings_are_on_the_page_and_in_markdown(made):
             assert words in page, (name, words)
 
 
-def published(name, folder, forget):
+def published(source, folder, forget):
     """Copies a published benchmark, its protocol without some keys, as older versions wrote it."""
-    (folder / name).mkdir()
-    (folder / name / "users").symlink_to(RESULTS / name / "users")
-    with open(folder / name / "journal.jsonl", "w", encoding="utf-8") as file:
-        for line in (RESULTS / name / "journal.jsonl").read_text(encoding="utf-8").splitlines():
+    folder = folder / source.name
+    folder.mkdir()
+    (folder / "users").symlink_to(source / "users")
+    with open(folder / "journal.jsonl", "w", encoding="utf-8") as file:
+        for line in (source / "journal.jsonl").read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
             for key in forget if record["kind"] == "protocol" else ():
                 record["protocol"].pop(key, None)
             file.write(json.dumps(record) + "\n")
-    return folder / name
+    return folder
 
 
 @pytest.mark.parametrize(
-    "name", ["retail", *(pytest.param(n, marks=pytest.mark.slow) for n in ("jd", "ml-1m-diffrec"))]
+    "name",
+    ["", *(pytest.param(n, marks=pytest.mark.slow) for n in ("jd", "retail", "ml-1m-diffrec"))],
 )
-def test_journals_from_before_the_validation_targets_were_counted_give_all_pages(tmp_path, name):
-    folder = published(name, tmp_path, forget=["valid_seen_before"])
+def test_journals_from_before_the_validation_targets_were_counted_give_all_pages(
+    name, made, tmp_path_factory
+):
+    source, there = RESULTS / name if name else made.output, tmp_path_factory.mktemp("old")
+    folder = published(source, there, forget=["valid_seen_before"])
     board, files = write_pages(folder)
     assert [file.name for file in files] == FILES and all(row.config for row in board.rows)
     page = (folder / "leaderboard.md").read_text(encoding="utf-8")
     assert "of the test targets stand in their user's earlier history" in page
     shutil.rmtree(folder)
-    write_pages(published(name, tmp_path, forget=[]))  # the control
+    write_pages(published(source, there, forget=[]))  # the control
     whole = (folder / "leaderboard.md").read_text(encoding="utf-8")
     assert "of the validation targets stand in their user's earlier history" in whole
     assert page.split("## ")[1:] == whole.split("## ")[1:]
