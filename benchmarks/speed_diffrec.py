@@ -26,14 +26,14 @@ HOST_EVAL_BATCH = 4_096  # RecBole's default eval_batch_size, which it divides b
 def add_options(parser):
     """Adds what can be set to a parser."""
     parser.add_argument("--dataset", default="ml-1m-diffrec")
-    parser.add_argument("--users", type=int, default=512, help="users a scoring batch")
+    parser.add_argument("--users", type=int, default=512, help="users per scoring batch")
     parser.add_argument("--repeats", type=int, default=3, help="passes of ours; the median counts")
     parser.add_argument("--batches", type=int, default=12, help="training batches")
 
 
 def measure(arguments):
     """Prints rates and ratios; takes the parsed arguments."""
-    print(f"{torch.get_num_threads()} threads, {arguments.users} users a scoring batch")
+    print(f"{torch.get_num_threads()} threads, {arguments.users} users per scoring batch")
     published = _settings("DiffRec", arguments.dataset)
     beside_recboles("DiffRec", arguments.dataset, published, arguments, default_batch=True)
     latent = _settings("LDiffRec", arguments.dataset) | {"n_cate": 1}
@@ -136,7 +136,7 @@ def scoring_rate(model, users, size):
     """Users scored a second, ``size`` at once, after a batch to warm up."""
     model.eval()
     model.full_sort_predict(_batch(users[:size]))
-    model.eval()  # what ours keeps for an evaluation is made anew
+    model.eval()  # what ours keeps for an evaluation is made again
     begin = time.perf_counter()
     for some in users.split(size):
         model.full_sort_predict(_batch(some))

@@ -56,7 +56,7 @@ def build(name, arguments, **settings):
 def seconds_a_row(score, model, batches, repeats, composed=False):
     """Seconds that ``score(batch)`` takes a row, after one batch to warm up; the median of passes.
 
-    What the model derives from its weights is made anew in every pass, within the measured time
+    What the model derives from its weights is made again in every pass, within the measured time
     unless it is to be ``composed`` before.
     """
     model.eval()
@@ -103,9 +103,9 @@ def walks(arguments):
 
 PATHS = {
     "all positions at once": {"all_positions": True},
-    "one row a prefix": {"all_positions": False},
+    "one row per prefix": {"all_positions": False},
     # as RecBole's data set and loader give them
-    "one row a prefix, padded to L, in any order": {
+    "one row per prefix, padded to L, in any order": {
         "all_positions": False, "crop_history": False, "length_buckets": False,
     },
 }  # fmt: skip
@@ -147,7 +147,7 @@ def scoring(arguments):
 
 def measure(arguments):
     """Prints rates and ratios; takes the parsed arguments."""
-    print(f"{torch.get_num_threads()} threads, 512 rows a scoring batch")
+    print(f"{torch.get_num_threads()} threads, 512 rows per scoring batch")
     walks(arguments)
     for name, batch in (("DreamRec", 256), ("DreamRec", 2048), ("DimeRec", 512)):
         training(name, batch, arguments)

@@ -162,7 +162,7 @@ def measure(arguments):
     print(
         f"ICDDT on {arguments.dataset}: D {config['hidden_size']}, L "
         f"{config['MAX_ITEM_LIST_LENGTH']}, T {full}, batch {config['train_batch_size']}, "
-        f"{config['eval_users_per_batch']} users a scoring batch, "
+        f"{config['eval_users_per_batch']} users per scoring batch, "
         f"{torch.get_num_threads()} threads"
     )
     print(f"largest difference of a score: {largest_difference(ours, plain, plain_valid):.1e}")

@@ -529,7 +529,7 @@ def atomic_file(path, fields):
 def output_folder(output):
     """Gives a folder to fill that becomes ``output`` only if all goes well.
 
-    A folder that is already there keeps its other files; those written anew are replaced one by
+    A folder that is already there keeps its other files; those written again are replaced one by
     one, each whole.
 
     Args:

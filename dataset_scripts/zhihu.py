@@ -1,6 +1,6 @@
 """Zhihu in the split of DreamRec's authors to RecBole benchmark files.
 
-Raw file: ``sequences.txt``, a line a sequence, ``train|val|test item item ...`` in time order,
+Raw file: ``sequences.txt``, one line per sequence, ``train|val|test item item ...`` in time order,
 words parted by spaces or tabs; the data of DreamRec (Generate What You Prefer, arXiv 2310.20453),
 made of ZhihuRec, which is for academic use.
 

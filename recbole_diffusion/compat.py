@@ -12,7 +12,7 @@ from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
-# (message, category): warnings of the host that tell a user nothing
+# (message, category): warnings of RecBole that tell a user nothing
 _NOISE = [
     # recbole/trainer/trainer.py: amp.GradScaler(enabled=...) on torch >= 2.4
     (r"`torch.cuda.amp.GradScaler", FutureWarning),

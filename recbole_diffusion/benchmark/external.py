@@ -174,7 +174,7 @@ def _read(path):
 
     refuse(lists[["user", "item"]].eq("").any(axis=1), "user '{user}', item '{item}': one is empty")
     is_rank = lists["rank"].str.fullmatch("[1-9][0-9]{0,8}")
-    refuse(~is_rank, "rank '{rank}' is no whole number from 1")
+    refuse(~is_rank, "rank '{rank}' is not a whole number from 1")
     lists["rank"] = lists["rank"].astype(int)
     refuse(lists.duplicated(["user", "item"]), "item '{item}' is in the list of '{user}' twice")
     refuse(lists.duplicated(["user", "rank"]), "user '{user}' has rank {rank} twice")

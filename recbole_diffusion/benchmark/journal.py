@@ -72,7 +72,7 @@ def read_journal(path):
         list of dict: in the order they were written; empty without a file.
 
     Raises:
-        ValueError: on a line that is no record, with its number, or if the journal has a newer
+        ValueError: on a line that is not a record, with its number, or if the journal has a newer
             format than ``FORMAT``.
     """
     path = Path(path)
@@ -84,7 +84,7 @@ def read_journal(path):
         try:
             records += [json.loads(line)] if line else []
         except ValueError as error:
-            raise ValueError(f"{path}, line {number} is no record of a benchmark") from error
+            raise ValueError(f"{path}, line {number} is not a record of a benchmark") from error
     newest = max((record.get("format", 1) for record in records), default=1)
     if newest > FORMAT:
         raise ValueError(

@@ -71,7 +71,7 @@ class Plan(NamedTuple):
         dataset (str): the data set.
         entries (list of Entry): rows, in the order given; ablations follow what they ablate.
         seeds (list of int): seeds of every row.
-        tune (int): trials of every row that is no ablation.
+        tune (int): trials of every row that is not an ablation.
         sampling_seeds (int): test evaluations of a model that draws when scoring.
         jobs, threads (int): runs at a time, and threads of each.
         settings (dict): of every run.
@@ -335,7 +335,7 @@ def _base(label, parts, bases, ablations):
     if wanted not in bases:
         near = difflib.get_close_matches(wanted, bases, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(bases) or 'none'}"
-        raise ConfigError(f"model {label} ablates '{wanted}', which is no row; {hint}")
+        raise ConfigError(f"model {label} ablates '{wanted}', which is not a row; {hint}")
     if "space" in parts:
         raise ConfigError(
             f"model {label} has a search space, but an ablation has no trials: it takes what those "

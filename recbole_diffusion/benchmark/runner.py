@@ -236,7 +236,7 @@ class Runner:
                 "settings": settings
                 | {
                     "checkpoint_dir": str(self.output / "checkpoints" / name),
-                    "resume": True,  # of a run that was killed, else it begins anew
+                    "resume": True,  # of a run that was killed, else it begins again
                     "show_progress": False,
                 },
                 "held_out_hash": self.state.protocol["held_out_hash"],
@@ -328,7 +328,7 @@ class Runner:
             self._write(record)
 
     def _outdate_all_but(self, runs):
-        """Says that what else an earlier plan gave is no result of this one."""
+        """Says that what else an earlier plan gave is not a result of this one."""
         count = {(run.entry.label, run.phase, run.number) for run in runs}
         count |= {(label, "external", 0) for label in self.plan.external}
         for what in [what for what in self.state.runs if what not in count]:

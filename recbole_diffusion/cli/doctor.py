@@ -20,7 +20,7 @@ from recbole_diffusion.config.paths import how_to_install, properties_dir
 # Package: bounds and reason, as in pyproject.toml.
 BOUNDS = {
     "torch": (">=2.6", "older ones run code that stands in a checkpoint"),
-    "recbole": (">=1.2,<1.3", "the host; 1.2.0 and 1.2.1 were run"),
+    "recbole": (">=1.2,<1.3", "1.2.0 and 1.2.1 were run"),
     "kmeans-pytorch": (">=0.3", "RecBole 1.2.0 imports it with its general models"),
     "numpy": (">=1.26", "the oldest that was run"),
     "pandas": (">=2.2", "the oldest that was run"),

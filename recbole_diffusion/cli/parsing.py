@@ -13,14 +13,14 @@ def parse_settings(arguments):
         dict: key to text, or to True.
 
     Raises:
-        ValueError: on an argument that is no setting, or on a key given twice.
+        ValueError: on an argument that is not a setting, or on a key given twice.
     """
     settings = {}
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
         if not argument.startswith("--") or argument == "--":
-            raise ValueError(f"'{argument}' is no setting: write --key=value")
+            raise ValueError(f"'{argument}' is not a setting: write --key=value")
         key, equals, value = argument[2:].partition("=")
         if not equals:
             values = []

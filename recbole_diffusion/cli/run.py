@@ -45,7 +45,7 @@ def run(arguments):
 
 
 def table(result):
-    """Small readable tables of the test metrics, a row a metric and a column a k.
+    """Small readable tables of the test metrics, one row per metric, one column per k.
 
     Args:
         result (dict): of `run_recbole_diffusion`.

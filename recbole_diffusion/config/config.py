@@ -65,7 +65,7 @@ class Config(HostConfig):
 
     def _init_parameters_category(self):
         super()._init_parameters_category()
-        # The host adds keys of a data set's YAML to lists that all its Configs share.
+        # RecBole adds keys of a data set's YAML to lists that all its Configs share.
         self.parameters = {name: list(keys) for name, keys in self.parameters.items()}
 
     def _load_cmd_line(self):
@@ -94,7 +94,7 @@ class Config(HostConfig):
         return *resolve(str(model)), str(dataset)
 
     def _load_internal_config_dict(self, model, model_class, dataset):
-        # A name the host does not have keeps the host's YAML for a model of the same name out of
+        # A name RecBole does not have keeps RecBole's YAML for a model of the same name out of
         # ours.
         super()._load_internal_config_dict(host_base(model_class), model_class, dataset)
         folder = properties_dir()

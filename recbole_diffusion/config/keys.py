@@ -1,10 +1,10 @@
-"""What kinds of key is each key of a configuration? One table, a row a key."""
+"""What kinds of key is each key of a configuration? One table, one row per key."""
 
 from functools import lru_cache
 
 KINDS = {
     "host": "RecBole reads it, also where none of RecBole's lists and YAMLs has it",
-    "made": "a Config makes it of its other settings and of the machine, and makes it anew",
+    "made": "a Config makes it of its other settings and of the machine, and makes it again",
     "ranking": "of overall.yaml, for models that rank items; RecBole's others have their own",
     "count": "a whole number above 0",
     "pickled": "has RecBole pickle whole objects, which loading would execute; refused",

@@ -163,7 +163,7 @@ def check_class(model_class):
     except AttributeError:
         kind = None
     if not isinstance(kind, ModelType):
-        raise ValueError(f"{model_class!r} is no class of a recommender of RecBole's kinds")
+        raise ValueError(f"{model_class!r} is not a class of a recommender of RecBole's kinds")
     traits.of(model_class)
     if is_ours(model_class) and not is_shipped(model_class) and model_class not in newcomers:
         newcomers.append(model_class)

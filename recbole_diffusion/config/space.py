@@ -184,9 +184,9 @@ def _words(path, line):
         try:  # RecBole calls eval here; this reads the same plain values and runs nothing
             values = ast.literal_eval(text)
         except (ValueError, SyntaxError) as error:
-            raise ConfigError(f"{path}: {key}: {text} is no list of values") from error
+            raise ConfigError(f"{path}: {key}: {text} is not a list of values") from error
         if not isinstance(values, list | tuple):
-            raise ConfigError(f"{path}: {key}: {text} is no list of values")
+            raise ConfigError(f"{path}: {key}: {text} is not a list of values")
         return key, kind, [list(v) if isinstance(v, tuple) else v for v in values]
     values = [parse_value(part.strip()) for part in text.split(",")]
     if kind == "loguniform" and all(type(value) in (int, float) for value in values):

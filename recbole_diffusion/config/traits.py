@@ -38,10 +38,10 @@ class Traits(NamedTuple):
         collapse_advice (str): what to do when the items' embeddings collapse; None does not warn.
         generates (bool): it ranks ``items()``, the embeddings of all items, by the one that
             ``generate(guidance)`` makes of ``guidance(interaction)``.
-        weighs_guidance (bool): it weighs its guidance by ``guidance_weight``, which can be set
-            anew.
+        weighs_guidance (bool): it weighs its guidance by ``guidance_weight``, which can be
+            changed after training.
         shorter_walk (str): how its reverse walk takes fewer steps over the levels of ``diffusion``:
-            ``levels``, over its list ``levels``, which can be set anew to ``levels_of(count)``;
+            ``levels``, over its list ``levels``, which can be set to ``levels_of(count)``;
             ``sampler``, the same where its ``sampler`` is ``ddim``, while other samplers visit all
             levels. None is not at all.
     """

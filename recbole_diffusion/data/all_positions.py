@@ -43,7 +43,7 @@ class AllPositionsTrainDataLoader(AbstractDataLoader):
     """Batches of windows whose positions all have a target.
 
     A batch holds as many windows as have ``train_batch_size`` targets on average, so that an epoch
-    has as many steps as with one row a prefix. Its fields are the user, the items (left-aligned),
+    has as many steps as with one row per prefix. Its fields are the user, the items (left-aligned),
     their number, and as target field the successor of every item, 0 where there is none to train
     on; shapes: [B], [B, n], [B], [B, n]. Behaviours and other columns are not among them.
 

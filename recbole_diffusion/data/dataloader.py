@@ -54,7 +54,7 @@ def bucket_order(lengths, batch_size, generator):
 
     Args:
         lengths (torch.Tensor): history length of each row, shape: [n_rows].
-        batch_size (int): rows a batch; consecutive rows of the result form a batch.
+        batch_size (int): rows per batch; consecutive rows of the result form a batch.
         generator (torch.Generator): source of the shuffle.
 
     Returns:
@@ -76,7 +76,7 @@ class UserTrainDataLoader(AbstractDataLoader):
     RecBole's loader of this kind gives the padding user and users without a training row too.
 
     Args:
-        config (Config): key ``train_batch_size``, users a batch.
+        config (Config): key ``train_batch_size``, users per batch.
         dataset (recbole.data.dataset.Dataset): the training data.
         sampler (AbstractSampler): not used.
         shuffle (bool): whether the users are shuffled each epoch.

@@ -74,7 +74,7 @@ class LazySequentialDataset(BehaviorData, SequentialDataset):
             self._aug_presets()
 
     def _benchmark_presets(self):
-        """Declares the list fields of a ready-made split (the host wants them in the files)."""
+        """Declares the list fields of a ready-made split (RecBole wants them in the files)."""
         self._aug_presets()
 
     def _aug_presets(self):
@@ -154,7 +154,7 @@ class LazySequentialDataset(BehaviorData, SequentialDataset):
         return end - begin
 
     def inter_matrix(self, form="coo", value_field=None):
-        """Users x items of everything training may look at (the host looks for short windows).
+        """Users x items of everything training may look at (RecBole looks for short windows).
 
         Raises:
             ValueError: if ``value_field`` is not a stored column.

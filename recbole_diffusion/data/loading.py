@@ -145,7 +145,7 @@ class CheckedRows:
         self._check_kinds(files, source)
         if len(table) == 0:
             raise DataError(f"{files} holds no interactions")
-        for field in needed.values():  # the host would fill a gap with id 0 or the mean
+        for field in needed.values():  # RecBole would fill a gap with id 0 or the mean
             gap = table[field].isna().to_numpy()
             if self.field2type[field] == FeatureType.FLOAT:
                 gap = gap | ~np.isfinite(table[field].to_numpy())
@@ -200,8 +200,10 @@ class CheckedRows:
         intervals = np.zeros(len(values), dtype=np.int64)  # how many a value lies in
         for token, interval in self.config["behavior_from"]["values"].items():
             parsed = self._parse_intervals_str(interval)
-            if len(parsed) < str(interval).count(";") + 1:  # the host leaves such a part out
-                raise DataError(f"behavior_from: '{interval}' of {token} is no interval like [1,2]")
+            if len(parsed) < str(interval).count(";") + 1:  # RecBole leaves such a part out
+                raise DataError(
+                    f"behavior_from: '{interval}' of {token} is not an interval like [1,2]"
+                )
             inside = self._within_intervals(values, parsed)
             behavior[inside] = str(token)
             intervals += inside

@@ -23,7 +23,7 @@ class AffineDenoiser(NamedTuple):
     Attributes:
         w_x (torch.Tensor): W_x, shape: [D, D].
         w_h (torch.Tensor): W_h, shape: [D, H].
-        offset (torch.Tensor): o_t, one vector a level; row 0 is never read, shape: [T + 1, D].
+        offset (torch.Tensor): o_t, one vector per level; row 0 is never read, shape: [T + 1, D].
     """
 
     w_x: torch.Tensor

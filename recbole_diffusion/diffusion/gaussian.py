@@ -17,7 +17,7 @@ def at_level(table, t, like):
     """Rows of a table, shaped to multiply a batch.
 
     Args:
-        table (torch.Tensor): one value a level, shape: [T + 1].
+        table (torch.Tensor): one value per level, shape: [T + 1].
         t (torch.Tensor): levels, shape: [B].
         like (torch.Tensor): the batch, shape: [B, ...].
 

@@ -138,11 +138,11 @@ class LossSecondMoment(TimestepSampler):
         """
         super().__init__(steps)
         if history < 1:
-            raise ValueError(f"a history of {history} losses a level; there must be at least 1")
+            raise ValueError(f"a history of {history} losses per level; there must be at least 1")
         if not 0 <= uniform_share <= 1:
             raise ValueError(f"a uniform share of {uniform_share}; it must lie in [0, 1]")
         self.uniform_share = uniform_share
-        # a ring a level: the n-th loss of a level ever seen is in column n modulo history
+        # one ring per level: the n-th loss of a level ever seen is in column n modulo history
         self.register_buffer("losses", torch.zeros(steps + 1, history))
         self.register_buffer("seen", torch.zeros(steps + 1, dtype=torch.long))
 

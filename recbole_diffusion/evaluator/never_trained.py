@@ -23,7 +23,7 @@ class NeverTrainedAudit:
         self.barred = None
         if trained_items is not None and config["eval_args"]["mode"]["test"] == "full":
             barred = ~trained_items
-            barred[0] = False  # the padding is no candidate anyway
+            barred[0] = False  # the padding is not a candidate anyway
             self.barred = barred.to(config["device"])
         self.any = self.barred is not None and bool(self.barred.any())
         self.slots = {k: 0 for k in self.ks}

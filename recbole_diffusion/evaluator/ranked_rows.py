@@ -48,7 +48,7 @@ class RankedRows:
 
         Returns:
             tuple: a table (pandas.DataFrame) with columns ``user`` (token), ``row`` (which of the
-            user's rows it is, from 0) and one a metric, and the lists of the same rows
+            user's rows it is, from 0) and one per metric, and the lists of the same rows
             (numpy.ndarray), shape: [n_rows, K].
         """
         struct = self.collector.get_data_struct()

@@ -4,7 +4,7 @@ import torch
 
 
 class Derived:
-    """Makes a value when it is first asked for, and anew after the weights have changed.
+    """Makes a value when it is first asked for, and again after the weights have changed.
 
     Some optimisers leave a tensor's version as it was, so a model also calls ``forget`` when it
     goes into training or evaluation.

@@ -61,8 +61,8 @@ class NextItemDiffusion(SequentialRecommender):
             interaction (Interaction): histories, left-aligned.
 
         Returns:
-            torch.Tensor or tuple: a tensor with a row a history, shape: [B, ...], or a tuple whose
-            first part is such a tensor.
+            torch.Tensor or tuple: a tensor with one row per history, shape: [B, ...], or a tuple
+            whose first part is such a tensor.
         """
         raise NotImplementedError(f"{type(self).__name__}.guidance")
 
@@ -97,7 +97,7 @@ class NextItemDiffusion(SequentialRecommender):
             target (torch.Tensor): target items, shape: [M].
 
         Returns:
-            torch.Tensor: a loss a target, shape: [M].
+            torch.Tensor: one loss per target, shape: [M].
         """
         return full_cross_entropy(x0_hat, self.items(), target)
 
@@ -113,7 +113,7 @@ class NextItemDiffusion(SequentialRecommender):
             position (torch.Tensor): the last position of its history, shape: [M].
 
         Returns:
-            torch.Tensor or tuple: as of ``guidance``, a row a target.
+            torch.Tensor or tuple: as of ``guidance``, one row per target.
         """
         return self.guidance(interaction)
 
@@ -149,8 +149,8 @@ class NextItemDiffusion(SequentialRecommender):
         """The mean of ``losses`` over the targets, times the factors of their levels.
 
         Args:
-            interaction (Interaction): the batch, a row a prefix or a window with a target at every
-                position, see ``positions.targets``.
+            interaction (Interaction): the batch, one row per prefix, or windows with a target at
+                every position, see ``positions.targets``.
 
         Returns:
             torch.Tensor: shape: [].
@@ -170,7 +170,7 @@ class NextItemDiffusion(SequentialRecommender):
 
     @property
     def denoiser_calls(self):
-        """Passes through the denoiser for a scored row: one a step of the walk (int)."""
+        """Passes through the denoiser for a scored row: one per step of the walk (int)."""
         return len(self.levels) - 1
 
     @torch.no_grad()

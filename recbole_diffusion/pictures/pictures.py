@@ -66,7 +66,7 @@ def draw(
         dict: ``title`` (model and data set), ``files`` (paths) and, by kind, what was drawn.
 
     Raises:
-        ValueError: for a model that generates no embedding or has not what a kind draws, or a value
+        ValueError: for a model that generates no embedding or lacks what a kind draws, or a value
             out of range.
         CheckpointError: if the checkpoint cannot be used.
         DataError: if the data are missing or unusable.
@@ -141,7 +141,7 @@ def _kinds(model, name, kinds):
     """The kinds to draw, in order.
 
     Raises:
-        ValueError: if the model has not what a kind draws.
+        ValueError: if the model lacks what a kind draws.
     """
     says = traits.of(type(model))
     if not says.generates:
@@ -267,7 +267,7 @@ def numbers(report):
 
 
 def _table(curve):
-    """A row a value of the setting, a column a metric."""
+    """One row per value of the setting, one column per metric."""
     names = [*curve.values[0], *(f"{name} barred" for name in curve.values[0] if curve.barred)]
     lines = ["".join([f"{curve.name:24}", *(f"{name:>16}" for name in names)])]
     marks = [" (the model's)" if x == curve.own else "" for x in curve.x]

@@ -18,7 +18,7 @@ class Dots:
     Attributes:
         xy (numpy.ndarray): where they are, shape: [n, 2].
         words (list of str): what each is.
-        popularity (list of int): interactions in training; empty for what is no item.
+        popularity (list of int): interactions in training; empty for what is not an item.
         of (int): how many there are, of which these are drawn.
     """
 

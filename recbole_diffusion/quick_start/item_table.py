@@ -32,7 +32,7 @@ def item_table(config, dataset, fit):
         torch.Tensor: shape: [n_items, hidden_size], the padding's row 0; None if nothing is asked.
 
     Raises:
-        ConfigError: if both are asked for, or ``pretrain_settings`` is no dictionary.
+        ConfigError: if both are asked for, or ``pretrain_settings`` is not a dictionary.
         DataError: if the vectors are missing, malformed, or of another size.
     """
     file, pretrain = config["item_embeddings"], config["pretrain"]
@@ -81,7 +81,7 @@ def train_first(config, fit):
         str: its best checkpoint.
 
     Raises:
-        ConfigError: if ``pretrain_settings`` is no dictionary.
+        ConfigError: if ``pretrain_settings`` is not a dictionary.
     """
     own = config["pretrain_settings"] or {}
     if not isinstance(own, dict):

@@ -211,7 +211,7 @@ def _resume_file(config):
     if path is None:
         getLogger().warning(
             f"nothing to resume: {config['checkpoint_dir']} holds no last checkpoint of this "
-            "model, data set and configuration; training starts anew"
+            "model, data set and configuration; training starts from the beginning"
         )
     return path
 

@@ -129,8 +129,8 @@ def load_run(checkpoint_file, model=None, **settings):
         SavedRun: configuration, trainer and the three loaders.
 
     Raises:
-        CheckpointError: if the file is missing, is no checkpoint of a run, or was trained on other
-            data or as another model.
+        CheckpointError: if the file is missing, is not a checkpoint of a run, or was trained on
+            other data or as another model.
         ConfigError: on a setting that is unknown or out of range.
         DataError: if the data are missing or unusable.
         ValueError: on an unknown model.

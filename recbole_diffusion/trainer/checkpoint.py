@@ -147,7 +147,7 @@ def class_text(model_class):
 
 
 def config_text(config):
-    """The configuration as JSON text; what is no plain value is written as text."""
+    """The configuration as JSON text; what is not a plain value is written as text."""
     return json.dumps(config.final_config_dict, default=str, sort_keys=True)
 
 

@@ -43,7 +43,7 @@ class SavingHooks:
         if epoch < 0 and self._resumed is not None:
             return  # nothing left to train: the best model is on disk already
         self.best_epoch = epoch + 1
-        self.best_valid_result = self._valid_result  # the host sets it after saving
+        self.best_valid_result = self._valid_result  # RecBole sets it after saving
         path = kwargs.get("saved_model_file", self.saved_model_file)
         checkpoint.save(path, self._state(epoch))
         if verbose:
@@ -52,7 +52,7 @@ class SavingHooks:
             self._end_of_epoch(epoch)
 
     def save_pretrained_model(self, epoch, saved_model_file):
-        """Stores a stage of RaCT or S3Rec in our format; the host would pickle its Config."""
+        """Stores a stage of RaCT or S3Rec in our format; RecBole would pickle its Config."""
         checkpoint.save(saved_model_file, self._state(epoch))
         self.saved_model_file = saved_model_file
 

@@ -46,7 +46,7 @@ def tune(
 
     A search that was killed goes on when it is called again in the same way: finished trials are
     kept, unfinished ones resume after their last whole epoch, failed ones are tried again, and the
-    scheduler begins anew to compare.
+    scheduler begins again to compare.
 
     Args:
         model (str): a model's name, see `resolve`.

@@ -74,7 +74,7 @@ class Journal:
 
     Args:
         output (Path): the folder.
-        users (int): rows, one a user.
+        users (int): rows, one per user.
     """
 
     def __init__(self, output, users=400):

@@ -268,9 +268,9 @@ REFUSED = [
     (GOOD + "u0,i1,3\n", "line 5: item 'i1' is in the list of 'u0' twice"),
     (GOOD + "u0,i3,2\n", "line 5: user 'u0' has rank 2 twice"),
     (GOOD + "u2,i3,2\n", "line 5: user 'u2' has rank 2, but a rank below it is missing"),
-    (GOOD + "u0,i3,0\n", "line 5: rank '0' is no whole number from 1"),
-    (GOOD + "u0,i3,3.0\n", "line 5: rank '3.0' is no whole number from 1"),
-    (GOOD + "u0,i3\n", "line 5: rank '' is no whole number from 1"),
+    (GOOD + "u0,i3,0\n", "line 5: rank '0' is not a whole number from 1"),
+    (GOOD + "u0,i3,3.0\n", "line 5: rank '3.0' is not a whole number from 1"),
+    (GOOD + "u0,i3\n", "line 5: rank '' is not a whole number from 1"),
     (GOOD + "\nu0,i3,3\n", "line 5: user '', item '': one is empty"),
     (GOOD + "u0,,3\n", "line 5: user 'u0', item '': one is empty"),
     (

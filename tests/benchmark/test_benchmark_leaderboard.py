@@ -172,15 +172,15 @@ def test_a_line_that_is_just_being_written_is_left_alone_and_a_broken_one_refuse
     assert [row.label for row in read_board(tmp_path).rows] == ["SASRec"]
     with open(tmp_path / "journal.jsonl", "a") as file:
         file.write("\n")
-    with pytest.raises(ValueError, match="journal.jsonl, line 4 is no record"):
+    with pytest.raises(ValueError, match="journal.jsonl, line 4 is not a record"):
         read_board(tmp_path)
 
 
 def test_a_folder_without_a_journal_or_a_plan_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="is no journal of a benchmark"):
+    with pytest.raises(ValueError, match="is not a journal of a benchmark"):
         read_board(tmp_path)
     (tmp_path / "journal.jsonl").write_text('{"kind": "protocol", "protocol": {}}\n')
-    with pytest.raises(ValueError, match="is no journal of a benchmark"):
+    with pytest.raises(ValueError, match="is not a journal of a benchmark"):
         read_board(tmp_path)
 
 

@@ -163,8 +163,8 @@ def test_rows_of_a_file_that_ablate_are_not_ablated_themselves():
 @pytest.mark.parametrize(
     "row, says",
     [
-        ({"ablates": "mien"}, "model b ablates 'mien', which is no row; did you mean 'mine'"),
-        ({"ablates": "Xyz"}, "ablates 'Xyz', which is no row; there are mine, Pop"),
+        ({"ablates": "mien"}, "model b ablates 'mien', which is not a row; did you mean 'mine'"),
+        ({"ablates": "Xyz"}, "ablates 'Xyz', which is not a row; there are mine, Pop"),
         ({"ablates": "b"}, "model b ablates 'b', which is an ablation itself"),
         ({"ablates": "c"}, "model b ablates 'c', which is an ablation itself"),
         ({"ablates": "mine", "space": "space.yaml"}, "model b has a search space, but an ablation"),

@@ -21,7 +21,7 @@ def no_warnings():
 
 
 def series(values, users=None):
-    """A metric by (user, row), one row a user if no users are given."""
+    """A metric by (user, row), one row per user if no users are given."""
     users = range(len(values)) if users is None else users
     frame = pd.DataFrame({"user": [f"u{user}" for user in users], "value": values})
     frame["row"] = frame.groupby("user").cumcount()

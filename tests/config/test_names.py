@@ -125,14 +125,14 @@ def test_a_class_of_ones_own_is_found_in_the_working_directory(tmp_path, monkeyp
     for typed, message in (
         ("my_models_7:Yours", "has no attribute 'Yours'"),
         ("my_models_8:Mine", "No module named 'my_models_8'"),
-        ("my_models_7:function", "is no class of a recommender"),
+        ("my_models_7:function", "is not a class of a recommender"),
     ):
         with pytest.raises(ValueError, match=message):
             resolve(typed)
 
 
 def test_a_class_that_is_no_recommender_is_refused():
-    with pytest.raises(ValueError, match="is no class of a recommender"):
+    with pytest.raises(ValueError, match="is not a class of a recommender"):
         Config(dict, "tiny")
 
 

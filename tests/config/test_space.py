@@ -138,7 +138,7 @@ def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch):
         ("lr: [1, 2]", "lr is .*not one"),
         ("lr: {choice: [1], uniform: [0, 1]}", "lr is .*not one"),
         ("lr: {choice: 1}", "lr: choice has 1"),
-        ("lr choice 64", "lr: 64 is no list"),
+        ("lr choice 64", "lr: 64 is not a list"),
         ("lr choice", "no `setting kind values` line"),
         ("a: [", "not valid YAML"),
     ],

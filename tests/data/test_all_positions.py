@@ -1,4 +1,4 @@
-"""Windows in which every item is a target once, and their batches beside one row a prefix."""
+"""Windows in which every item is a target once, and their batches beside one row per prefix."""
 
 import pytest
 import torch

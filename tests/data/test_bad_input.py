@@ -149,7 +149,7 @@ def test_a_value_in_two_intervals_is_refused_with_its_line(refused):
 def test_an_interval_that_is_none_is_refused(interval, refused):
     # RecBole would leave it out, and without any interval take every value.
     words = refused(RATED, columns=STARS, **from_ratings(dislike="[1,3]", like=interval))
-    assert f"'{interval}' of like is no interval" in words
+    assert f"'{interval}' of like is not an interval" in words
 
 
 def test_a_derived_behaviour_needs_a_column_of_numbers(refused):

@@ -457,7 +457,7 @@ def test_users_without_a_training_row_are_not_trained_on(build_data, shop, small
     assert sorted(given.tolist()) == expected.tolist()
     assert 0 not in given and len(given) < data.user_num - 1
     again = torch.cat([batch["user_id"] for batch in train])
-    assert not torch.equal(given, again), "users are shuffled anew"
+    assert not torch.equal(given, again), "users are shuffled again"
 
 
 # ----------------------------------------------------------------------------------------- learning

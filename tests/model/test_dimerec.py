@@ -86,7 +86,7 @@ def windows(*rows):
 
 
 def prefixes(*rows):
-    """The same as ``windows`` with a row a prefix, in the same order."""
+    """The same as ``windows`` with one row per prefix, in the same order."""
     pairs = [(row[:end], row[end]) for row in rows for end in range(1, len(row))]
     return histories(*(history for history, _ in pairs), target=[target for _, target in pairs])
 

@@ -140,7 +140,7 @@ def test_both_conventions_count_the_same_hits(run, shop):
 def test_all_users_of_rows_that_are_ranked_one_by_one_is_refused(run):
     with pytest.raises(DataError, match="means over rows, not over users"):
         run("SASRec", all_users=True, **PLAIN | {"eval_args": RANDOM_SPLIT | {"order": "TO"}})
-    assert run("SASRec", all_users=True)["test_result_all_users"]  # the control: one row a user
+    assert run("SASRec", all_users=True)["test_result_all_users"]  # the control: one row per user
 
 
 def test_bert4rec_trains_where_batches_of_like_lengths_would_have_no_loss(run):

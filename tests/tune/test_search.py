@@ -527,7 +527,7 @@ def test_a_killed_search_goes_on_where_it_was(shop):
     one, two = records("out")
     assert (one["stopped_by"], one["epoch"]) == ("epochs", 6)
     assert "stopped_by" not in two and 0 < two["epoch"] < 6
-    assert one["checkpoint"] == first["checkpoint"]  # resumed, not begun anew
+    assert one["checkpoint"] == first["checkpoint"]  # resumed, not begun again
     done = sorted(Path("out").rglob("trial.json"))[0]
     changed = done.stat().st_mtime_ns
 

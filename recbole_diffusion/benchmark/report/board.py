@@ -15,8 +15,8 @@ COSTS = {  # key of a result -> head of a column
     "train_seconds": "training s",
     "valid_seconds": "validation s",
     "eval_seconds": "scoring s",
-    "ms_per_user": "ms a user",
-    "denoiser_calls": "denoiser calls a user",
+    "ms_per_user": "ms per user",
+    "denoiser_calls": "denoiser calls per user",
     "parameters": "parameters",
     "peak_memory_mb": "peak MiB",
 }
@@ -148,7 +148,7 @@ def read_board(output, papers=(), command=""):
     state = State(read_journal(path))
     plan, refused = state.plan, state.refused
     if plan is None:
-        raise ValueError(f"{path} is no journal of a benchmark")
+        raise ValueError(f"{path} is not a journal of a benchmark")
     metric = plan["metric"]
     done, failed, trials = {}, [], []
     for run in state.runs.values():

@@ -206,7 +206,7 @@ def _log_axis(figure, values):
 def _against_cost(board, looks):
     metric = metric_label(board.metric)
     figures = []
-    for key, head in (("train_seconds", "training seconds"), ("ms_per_user", "ms a user")):
+    for key, head in (("train_seconds", "training seconds"), ("ms_per_user", "ms per user")):
         rows = [
             row for row in board.rows if row.costs[key] is not None and board.metric in row.test
         ]
@@ -247,7 +247,7 @@ def _curves(board, looks):
             )  # fmt: skip
             shown = False
     if figure.data:
-        note = "One line a seed; the score is what early stopping looks at."
+        note = "One line per seed; the score is what early stopping looks at."
         yield _picture("curves", "Training curves", note, [figure])
 
 

@@ -70,7 +70,7 @@ def over_seeds(values):
     """Sums up one figure of several runs that differ in the training seed alone.
 
     Args:
-        values (list of float): one a seed, the mean over samplings where a model samples.
+        values (list of float): one per seed, the mean over samplings where a model samples.
             Shape: [S].
 
     Returns:
@@ -112,7 +112,7 @@ def seed_means(frames, label):
     """Averages per-row metrics over the seeds of a model.
 
     Args:
-        frames (list of pandas.DataFrame): one a seed, columns ``user``, ``row`` and the metrics.
+        frames (list of pandas.DataFrame): one per seed, columns ``user``, ``row`` and the metrics.
         label (str): the model, for messages.
 
     Returns:

@@ -100,7 +100,7 @@ def _tex(text):
 
 
 def csv(board):
-    """Writes all figures of the board, one row a model and a column a figure.
+    """Writes all figures of the board, one row per model and one column per figure.
 
     Args:
         board (Board): what was measured.

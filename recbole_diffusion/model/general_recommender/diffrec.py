@@ -227,13 +227,13 @@ class DiffRec(GeneralRecommender):
         )
 
     def train(self, mode=True):
-        """As ``nn.Module.train``, which ``eval`` calls too; ``factors`` are made anew after it."""
+        """As ``nn.Module.train``, which ``eval`` calls too; ``factors`` are made again after it."""
         self.factors.forget()
         return super().train(mode)
 
     @property
     def denoiser_calls(self):
-        """Passes through the denoiser's hidden layers for a scored row: one a level (int)."""
+        """Passes through the denoiser's hidden layers for a scored row: one per level (int)."""
         return self.diffusion.steps
 
     @torch.no_grad()

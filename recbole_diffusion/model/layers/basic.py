@@ -52,7 +52,7 @@ class Dropout(nn.Dropout):
     """``nn.Dropout`` by ``dropout``."""
 
     def forward(self, x):
-        """As the host's; shape of x and result: [...]."""
+        """As RecBole's; shape of x and result: [...]."""
         return dropout(x, self.p, self.training)
 
 

@@ -60,7 +60,7 @@ def full_cross_entropy(x, weight, target):
         target (torch.Tensor): target items, none of them 0, shape: [B].
 
     Returns:
-        torch.Tensor: a loss a row, shape: [B].
+        torch.Tensor: one loss per row, shape: [B].
     """
     with torch.autocast(x.device.type, enabled=False):
         return _CrossEntropy.apply(x.float(), weight, target)

@@ -36,7 +36,7 @@ class DiffuRec(TruncatedWalk):
     """Ranks by the inner product with the rebuilt target.
 
     x_t enters every position, so a target would be shown to the other prefixes of its sequence:
-    training takes a row a prefix. The Transformer sees no positions, as in the paper.
+    training takes one row per prefix. The Transformer sees no positions, as in the paper.
     """
 
     croppable = True

@@ -183,8 +183,8 @@ class DimeRec(NextItemDiffusion):
         """``L_gem + recon_weight L_recon + ssm_weight L_ssm``, a mean over the targets.
 
         Args:
-            interaction (Interaction): the batch, a row a prefix or a window with a target at every
-                position, see ``positions.targets``.
+            interaction (Interaction): the batch, one row per prefix, or windows with a target at
+                every position, see ``positions.targets``.
 
         Returns:
             torch.Tensor: shape: [].

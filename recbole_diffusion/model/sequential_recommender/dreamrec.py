@@ -49,7 +49,7 @@ class DreamRec(NextItemDiffusion):
     ``pretrain`` are not in the paper.
 
     Where the published program is not followed: dropout is off when scoring, every row is ranked,
-    the padding is no candidate, and the model is selected on validation.
+    the padding is not a candidate, and the model is selected on validation.
     """
 
     causal = True  # the state at a position is the guidance of the prefix
@@ -123,7 +123,7 @@ class DreamRec(NextItemDiffusion):
         self.closed_walk = Derived(self._make_closed_walk, self)
 
     def train(self, mode=True):
-        """As ``nn.Module.train``, which ``eval`` calls too; what is derived is made anew."""
+        """As ``nn.Module.train``, which ``eval`` calls too; what is derived is made again."""
         self.closed_walk.forget()
         return super().train(mode)
 

@@ -49,7 +49,7 @@ class Conditions(NamedTuple):
 
 
 class StepTables(NamedTuple):
-    """A block's modulation by the diffusion step, a row a level, shape: [T + 1, D] each."""
+    """A block's modulation by the diffusion step, one row per level, shape: [T + 1, D] each."""
 
     shift: torch.Tensor
     scale: torch.Tensor
@@ -188,7 +188,7 @@ class ICDDT(TruncatedWalk):
     def _steps_of_mass(self, mass):
         """The lowest levels that hold this share of the target behaviours' training (int)."""
         if not 0 < mass <= 1:
-            raise ValueError(f"truncation_mass {mass} is no share; it must lie in (0, 1]")
+            raise ValueError(f"truncation_mass {mass} is not a share; it must lie in (0, 1]")
         below = self.timesteps.probabilities.double().cumsum(0) < mass - 1e-6
         return min(int(below.sum()), self.diffusion.steps)
 

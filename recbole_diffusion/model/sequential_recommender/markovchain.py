@@ -61,7 +61,7 @@ class MarkovChain(SequentialRecommender):
         popularity = np.bincount(item[trained], minlength=self.n_items)
         self.popularity = popularity / max(popularity.sum(), 1)
         self.other_parameter_name = ["transition", "popularity"]
-        self.fake_loss = torch.nn.Parameter(torch.zeros(1))  # the host's optimiser wants one
+        self.fake_loss = torch.nn.Parameter(torch.zeros(1))  # RecBole's optimiser wants one
 
     def calculate_loss(self, interaction):
         """Nothing is left to learn.
@@ -103,7 +103,7 @@ class MarkovChain(SequentialRecommender):
             torch.Tensor: shape: [B].
         """
         scores = self.full_sort_predict(interaction)
-        # the host's table of sampled scores is float32
+        # RecBole's table of sampled scores is float32
         return scores.gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1).float()
 
 
