@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import torch
+
 forkserver = multiprocessing.get_context("forkserver")
 forkserver.set_forkserver_preload(
     [
@@ -28,8 +30,6 @@ forkserver.set_forkserver_preload(
 
 def begin(function, arguments, cwd, stdin, stdout, environment):
     """What a new process does: it takes folder, streams and environment, and calls a function."""
-    import torch
-
     os.setsid()
     os.chdir(cwd)
     sys.path.insert(0, cwd)
@@ -88,7 +88,8 @@ class Call(Process):
     def __init__(self, function, *arguments, said):
         self.file = said
         self.file.write_bytes(b"")
-        self.start(function, arguments, None, str(said), os.environ)
+        threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # with others, other roundings
+        self.start(function, arguments, None, str(said), os.environ | threads)
 
     def said(self):
         return self.file.read_text()

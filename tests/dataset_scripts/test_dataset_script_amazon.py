@@ -198,8 +198,7 @@ def test_a_file_that_begins_with_the_item_is_refused_and_read_when_that_is_said(
         ("user,item,rating,timestamp", "rating 'rating' is not 0 to 5 whole stars"),
     ],
 )
-@pytest.mark.parametrize("place", [1, 57, 100])
-@pytest.mark.parametrize("block_bytes", [1, 1000])
+@pytest.mark.parametrize("place, block_bytes", [(1, 1000), (57, 1), (100, 1000)])
 def test_a_malformed_rating_is_refused_by_its_line(
     tmp_path, refused_by_line, bad, reason, place, block_bytes
 ):
@@ -256,8 +255,7 @@ REVIEW = {"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 9}
         (json.dumps(REVIEW | {"asin": "\ud800"}), "is not UTF-8"),
     ],
 )
-@pytest.mark.parametrize("place", [1, 30])
-@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+@pytest.mark.parametrize("place, block_bytes", [(1, 1 << 20), (30, 1)])
 def test_a_malformed_review_is_refused_by_its_line(
     tmp_path, refused_by_line, bad, reason, place, block_bytes
 ):

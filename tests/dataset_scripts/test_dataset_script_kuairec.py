@@ -116,8 +116,7 @@ def changed(column, word):
         (HEADER, "user_id 'user_id' is not a whole number"),
     ],
 )
-@pytest.mark.parametrize("place", [1, 57, 100])
-@pytest.mark.parametrize("block_bytes", [1, 1000])
+@pytest.mark.parametrize("place, block_bytes", [(1, 1000), (57, 1), (100, 1000)])
 def test_a_malformed_line_is_refused_by_its_number(
     tmp_path, refused_by_line, bad, reason, place, block_bytes
 ):

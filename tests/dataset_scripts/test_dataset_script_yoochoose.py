@@ -178,8 +178,7 @@ GOOD = "1,2014-04-07T10:51:09.277Z,3,0"
         ("\x00" + GOOD, "is not a whole number"),
     ],
 )
-@pytest.mark.parametrize("place", [1, 57, 100])
-@pytest.mark.parametrize("block_bytes", [1, 1000])
+@pytest.mark.parametrize("place, block_bytes", [(1, 1000), (57, 1), (100, 1000)])
 def test_a_malformed_line_is_refused_by_its_number(
     tmp_path, refused_by_line, bad, reason, place, block_bytes
 ):

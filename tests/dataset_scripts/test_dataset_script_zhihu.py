@@ -93,8 +93,7 @@ def test_a_random_split_comes_back_and_its_parts_share_no_user(tmp_path, rows, s
         ("test\t1\x00", "holds the control character '\\x00'"),
     ],
 )
-@pytest.mark.parametrize("place", [1, 30, 64])
-@pytest.mark.parametrize("block_bytes", [1, 50, 1 << 20])
+@pytest.mark.parametrize("place, block_bytes", [(1, 1 << 20), (30, 1), (64, 50)])
 def test_a_malformed_line_is_refused_by_its_number(
     tmp_path, refused_by_line, bad, reason, place, block_bytes
 ):
