@@ -15,6 +15,7 @@ from recbole_diffusion.config.config import Config
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
 from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
+from recbole_diffusion.testing.made_up import write
 
 torch.set_num_threads(1)  # small tensors; two threads only wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for processes that tests start
@@ -49,20 +50,6 @@ def shared_path():
 @pytest.fixture(scope="session")
 def write_inter():
     """Gives a function that writes rows as an atomic file ``folder/name/name[.part].inter``."""
-
-    def write(
-        folder,
-        name,
-        rows,
-        columns="user_id:token item_id:token behavior:token timestamp:float",
-        part=None,
-    ):
-        path = Path(folder, name, f"{name}.{part}.inter" if part else f"{name}.inter")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = [columns.split(), *rows]
-        path.write_text("".join("\t".join(map(str, line)) + "\n" for line in lines))
-        return path
-
     return write
 
 

@@ -202,7 +202,10 @@ def _unknown(name, known):
     near = difflib.get_close_matches(_plain(name), by_plain, n=3, cutoff=0.5)
     if near:
         return f"no model is called '{name}'; did you mean {', '.join(by_plain[n] for n in near)}?"
-    return f"no model is called '{name}'; ours are {', '.join(MODELS)}, the rest is RecBole's"
+    return (
+        f"no model is called '{name}'; ours are {', '.join(MODELS)}, the rest is RecBole's, and a "
+        "class of your own is module:Class"
+    )
 
 
 def is_ours(model_class):

@@ -57,7 +57,7 @@ def checkerboard(n_users=60, n_items=20, shuffled=False, seed=0):
     return rows
 
 
-def write(folder, name, rows, columns=COLUMNS):
+def write(folder, name, rows, columns=COLUMNS, part=None):
     """Writes rows as a data set that a run can read.
 
     Args:
@@ -65,11 +65,12 @@ def write(folder, name, rows, columns=COLUMNS):
         name (str): the data set's name.
         rows (list of tuple): a tuple a row.
         columns (str): their names and types, parted by spaces.
+        part (str): which part of a ready-made split the rows are; None is all of them.
 
     Returns:
-        pathlib.Path: the file, ``folder/name/name.inter``.
+        pathlib.Path: the file, ``folder/name/name[.part].inter``.
     """
-    path = Path(folder, name, f"{name}.inter")
+    path = Path(folder, name, f"{name}.{part}.inter" if part else f"{name}.inter")
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [columns.split(), *rows]
     path.write_text("".join("\t".join(map(str, line)) + "\n" for line in lines), encoding="utf-8")

@@ -17,6 +17,7 @@ from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.files import write_json
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.names import resolve
+from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.properties import space_file
 from recbole_diffusion.config.space import grid, read_space, sample, to_ray
 from recbole_diffusion.config.values import ConfigError, as_texts, parse_value, read_yaml
@@ -119,7 +120,10 @@ def plan(model, dataset, space, trials, search, scheduler, files, settings, conc
     canonical, model_class = resolve(model)
     file = space or space_file(model_class)
     if space is None and not (file and file.is_file()):
-        raise ConfigError(f"no search space comes with {canonical}: give one with --space=FILE")
+        own = f", or write {file}" if file and properties_dir() not in file.parents else ""
+        raise ConfigError(
+            f"no search space comes with {canonical}: give one with --space=FILE{own}"
+        )
     space = read_space(file)
     for key in space:
         if key in settings:  # of a file's settings the searched ones do not count

@@ -70,7 +70,7 @@ def test_an_unknown_name_is_answered_with_near_ones(typed, near):
 
 
 def test_a_name_like_none_is_answered_with_ours():
-    with pytest.raises(ValueError, match="ours are .*ICDDT.*MarkovChain"):
+    with pytest.raises(ValueError, match="ours are .*ICDDT.*MarkovChain.*module:Class"):
         resolve("xq7")
 
 

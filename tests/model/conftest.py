@@ -7,6 +7,7 @@ from training_rows import Rows
 
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.quick_start.quick_start import make_network
+from recbole_diffusion.testing import made_up
 
 
 @pytest.fixture(scope="session")
@@ -17,13 +18,13 @@ def checkerboard():
         tuple: the data (Rows), and the item of each user that is missing, shape: [n_users]; that of
         the padding user is 0.
     """
-    draw = torch.Generator().manual_seed(1)
     pairs, missing = [], [0]
-    for user in range(1, 101):
-        items = [item for item in range(1, 21) if item % 2 == user % 2]
-        order = torch.randperm(len(items), generator=draw).tolist()
-        missing.append(items[order[0]])
-        pairs += [(user, items[i]) for i in order[1:]]
+    for user, item, _, time in made_up.checkerboard(100, 20, seed=1):
+        user, item = int(user[1:]) + 1, int(item[1:]) + 1
+        if time == 0:
+            missing.append(item)
+        else:
+            pairs.append((user, item))
     return Rows(pairs, 101, 21), torch.tensor(missing)
 
 

@@ -13,22 +13,15 @@ from recbole_diffusion.model.sequential_recommender.markovchain import (
     transition_matrix,
 )
 from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
+from recbole_diffusion.testing.made_up import chain
 
 SPLIT = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}
 COLUMNS = "user_id:token item_id:token timestamp:float"
 
 
-def rows(n_users=30, n_items=12, length=14, follow=1.0, seed=0):
+def rows(n_users=30, n_items=12, length=14, follow=1.0):
     """Users who go from an item to its one follower with probability ``follow``, else anywhere."""
-    draw = np.random.default_rng(seed)
-    follower = draw.permutation(n_items)
-    result = []
-    for user in range(n_users):
-        item = draw.integers(n_items)
-        for time in range(length):
-            result.append((f"u{user}", f"i{item}", time))
-            item = follower[item] if draw.random() < follow else draw.integers(n_items)
-    return result
+    return [(user, item, time) for user, item, _, time in chain(n_users, n_items, length, follow)]
 
 
 @pytest.fixture

@@ -309,6 +309,11 @@ def test_only_laws_that_a_model_promises_to_keep_are_checked():
     assert set(sequential) - set(checks_of(careful)) == {"cropping_changes_neither_loss_nor_scores"}
 
 
+def test_behaviours_are_there_for_the_models_that_read_them():
+    assert model_checks("ICDDT")[0].subject.settings["BEHAVIOR_FIELD"] == "behavior"
+    assert "BEHAVIOR_FIELD" not in model_checks("DiffuRec")[0].subject.settings
+
+
 def test_what_is_no_ranking_model_is_refused():
     with pytest.raises(ValueError, match="LR is a context model; the checks have data for"):
         check_model(LR)

@@ -7,7 +7,6 @@ from contextlib import contextmanager, nullcontext
 from logging import INFO
 from pathlib import Path
 
-import numpy as np
 import pytest
 import recbole.trainer.trainer
 import torch
@@ -20,6 +19,7 @@ from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
 from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
 from recbole_diffusion.quick_start import quick_start
+from recbole_diffusion.testing.contract import differences
 from recbole_diffusion.trainer import checkpoint, evaluation, saving, trainer
 from recbole_diffusion.trainer.checkpoint import CheckpointError
 from recbole_diffusion.trainer.choose import get_trainer
@@ -66,17 +66,6 @@ def killing(last_breath):
             raise Killed
 
     return kill
-
-
-def differences(a, b, path=""):
-    """Where two nested values are not equal to the last bit."""
-    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
-        return [d for key in a for d in differences(a[key], b[key], f"{path}.{key}")]
-    if isinstance(a, (list, tuple)) and len(a) == len(b):
-        return [d for i, (x, y) in enumerate(zip(a, b)) for d in differences(x, y, f"{path}.{i}")]
-    if isinstance(a, torch.Tensor):
-        return [] if torch.equal(a, b) else [path]
-    return [] if np.array_equal(a, b) else [path]
 
 
 def path_of(result, kind):

@@ -268,7 +268,15 @@ def test_mistakes_are_refused_before_anything_is_started(shop, change, words, ca
 
 def test_a_model_without_a_space_of_its_own_is_asked_for_one(shop, capsys):
     assert main(command("NARM")) == 2
-    assert "no search space comes with NARM" in capsys.readouterr().err
+    assert (
+        "no search space comes with NARM: give one with --space=FILE\n" in capsys.readouterr().err
+    )
+
+
+def test_a_stranger_without_a_space_is_told_where_to_write_one(stranger, capsys):
+    Path("properties/tune/Stranger.yaml").unlink()
+    assert main(command(stranger)) == 2
+    assert "properties/tune/Stranger.yaml" in capsys.readouterr().err
 
 
 def test_random_trials_are_different_and_follow_the_seed(shop, monkeypatch):
