@@ -28,6 +28,7 @@ SETTINGS = {
     "NEG_PREFIX": "neg_",
     "MAX_ITEM_LIST_LENGTH": 5,
     "device": "cpu",
+    "train_neg_sample_args": {"distribution": "none"},
     "hidden_size": 8,
     "n_layers": 2,
     "n_heads": 2,
@@ -622,6 +623,8 @@ def test_the_settings_file_builds_the_model():
     settings = yaml.safe_load(path.read_text())
     host = {key: SETTINGS[key] for key in SETTINGS if key.isupper() or key in ("device",)}
     host |= {"LIST_SUFFIX": "_list", "NEG_PREFIX": "neg_", "MAX_ITEM_LIST_LENGTH": 50}
+    assert settings.pop("train_neg_sample_args") is None
+    host["train_neg_sample_args"] = SETTINGS["train_neg_sample_args"]  # as RecBole reads a None
     assert set(SETTINGS) - set(host) <= set(settings)
 
     class Config(dict):
