@@ -80,7 +80,7 @@ def test_a_folder_without_a_benchmark_is_refused_and_stays_as_it_is(tmp_path, th
     folder = tmp_path / "none"
     if there:
         folder.mkdir()
-    with pytest.raises(ValueError, match="no journal of a benchmark"):
+    with pytest.raises(ValueError, match="is not a journal of a benchmark"):
         write_pages(folder)
     assert folder.exists() == there and not list(tmp_path.glob("none/*"))
 
