@@ -221,7 +221,7 @@ FAULTS = {
         (LossOfEveryRow, r"calculate_loss gives one number: shape \[2\]"),
         (LossReachesNothing, "the gradient of the loss reaches the weights"),
     ],
-    "scores_are_a_row_a_history_and_a_column_an_item": [
+    "scores_have_one_row_per_history_and_one_column_per_item": [
         (NoScoreOfThePadding, r"full_sort_predict gives 60 x 13 scores.*shape \[60, 12\]"),
         (ScoreIsNotFinite, "scores are finite"),
     ],

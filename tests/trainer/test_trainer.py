@@ -19,7 +19,7 @@ from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
 from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
 from recbole_diffusion.quick_start import quick_start
-from recbole_diffusion.testing.contract import differences
+from recbole_diffusion.testing.laws import differences
 from recbole_diffusion.trainer import checkpoint, evaluation, saving, trainer
 from recbole_diffusion.trainer.checkpoint import CheckpointError
 from recbole_diffusion.trainer.choose import get_trainer
