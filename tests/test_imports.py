@@ -26,8 +26,9 @@ MAY_KNOW = {
     "tune": BELOW | {"quick_start"},
     "benchmark": BELOW | {"quick_start"},
     "pictures": BELOW | {"quick_start"},
+    "recommend": BELOW | {"quick_start"},
     "testing": BELOW | {"quick_start"},
-    "cli": BELOW | {"quick_start", "tune", "benchmark", "pictures"},
+    "cli": BELOW | {"quick_start", "tune", "benchmark", "pictures", "recommend"},
     "__main__": {"cli"},
 }
 

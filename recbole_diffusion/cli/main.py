@@ -1,4 +1,4 @@
-"""The command line: recbole-diffusion run | benchmark | tune | doctor | pictures."""
+"""The command line: recbole-diffusion run | benchmark | tune | doctor | pictures | recommend."""
 
 import sys
 
@@ -6,6 +6,7 @@ from recbole_diffusion import __version__
 from recbole_diffusion.cli.benchmark import BENCHMARK_HELP, benchmark
 from recbole_diffusion.cli.doctor import doctor
 from recbole_diffusion.cli.pictures import pictures
+from recbole_diffusion.cli.recommend import recommend
 from recbole_diffusion.cli.run import RUN_HELP, run
 from recbole_diffusion.cli.tune import tune
 from recbole_diffusion.config.paths import how_to_install, too_old
@@ -16,6 +17,7 @@ COMMANDS = {
     "tune": tune,
     "doctor": doctor,
     "pictures": pictures,
+    "recommend": recommend,
 }
 
 
@@ -39,6 +41,7 @@ def main(arguments=None):
         print("  tune     search for the settings that are best on validation (--help)")
         print("  doctor   check versions, device and data folders (--json)")
         print("  pictures draw a trained model: items, guidance, reverse steps (--checkpoint=FILE)")
+        print("  recommend lists for people, out of a trained model (--help)")
         return 0
     if arguments[0] == "--version":
         print(__version__)

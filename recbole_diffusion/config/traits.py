@@ -7,6 +7,7 @@ instance knows has a reader of its own below.
 from typing import NamedTuple
 
 WALKS = ("levels", "sampler")
+READS = ("sequence", "row", "user", "nothing")
 
 
 class Traits(NamedTuple):
@@ -44,6 +45,10 @@ class Traits(NamedTuple):
             ``levels``, over its list ``levels``, which can be set to ``levels_of(count)``;
             ``sampler``, the same where its ``sampler`` is ``ddim``, while other samplers visit all
             levels. None is not at all.
+        reads (str): what its scores for somebody are made of: ``sequence``, a sequence of items;
+            ``row``, a set of items, which it is told with ``read_histories(dataset)``; ``user``, a
+            vector learnt for each user; ``nothing``, the same scores for all. None is ``sequence``
+            for sequential models and ``user`` for others.
     """
 
     causal: bool = False
@@ -62,6 +67,7 @@ class Traits(NamedTuple):
     generates: bool = False
     weighs_guidance: bool = False
     shorter_walk: str = None
+    reads: str = None
 
 
 # What RecBole's classes do not say themselves. Croppable: seen to give the same loss and scores on
@@ -106,6 +112,10 @@ def of(model_class):
     if walk not in (None, *WALKS):
         raise ValueError(
             f"{model_class.__name__}.shorter_walk is {walk!r}, not one of {', '.join(WALKS)}"
+        )
+    if found["reads"] not in (None, *READS):
+        raise ValueError(
+            f"{model_class.__name__}.reads is {found['reads']!r}, not one of {', '.join(READS)}"
         )
     return Traits(**found)
 

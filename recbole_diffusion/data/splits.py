@@ -55,8 +55,9 @@ class BehaviorData(CheckedRows):
             if gone:
                 raise DataError(f"the filters leave no interaction of target_behavior {gone}")
             self.target_behavior_ids = [ids[token] for token in self.target_tokens]
-        if self.config["behavior_from"] is not None:
-            self._del_col(self.inter_feat, self.config["behavior_from"]["field"])
+        source = self.config["behavior_from"] and self.config["behavior_from"]["field"]
+        if source in self.inter_feat:
+            self._del_col(self.inter_feat, source)
         time = None
         if self.time_field in self.inter_feat:
             time = self.inter_feat[self.time_field].to_numpy()  # float64; tensors are float32

@@ -109,6 +109,7 @@ class DiffRec(GeneralRecommender):
     """
 
     input_type = InputType.LISTWISE
+    reads = "row"
     user_batches = True  # trained on batches of users, see UserTrainDataLoader
     croppable = True  # it reads no histories
     fused_adam = True
@@ -152,7 +153,7 @@ class DiffRec(GeneralRecommender):
         weight = loss_weights(betas, self.mean_type)
         self.register_buffer("loss_weight", weight, persistent=False)
 
-        self.histories = UserHistories(dataset, self.interaction_weights(config, dataset))
+        self.read_histories(config, dataset)
         self.denoiser = MLPDenoiser(
             self.diffused_size(config),
             config["dims_dnn"],
@@ -166,8 +167,17 @@ class DiffRec(GeneralRecommender):
         )
         self.factors = Derived(self._make_factors, self.denoiser)
 
+    def read_histories(self, config, dataset):
+        """Takes the users' rows of a built data set, in place of those there were.
+
+        Args:
+            config (Config): of the run.
+            dataset (Dataset): of any users and of the items of training.
+        """
+        self.histories = UserHistories(dataset, self.interaction_weights(config, dataset))
+
     def interaction_weights(self, config, dataset):
-        """What stands in a user's row for each training interaction; None is 1 for all."""
+        """What stands in a user's row for each interaction; None is 1 for all."""
         return None
 
     def diffused_size(self, config):

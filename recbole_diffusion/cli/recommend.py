@@ -1,0 +1,53 @@
+"""``recbole-diffusion recommend``: lists for people, out of a trained model."""
+
+from recbole_diffusion.cli.parsing import OneLineParser
+
+
+def recommend(arguments):
+    """``recbole-diffusion recommend``: the best items for everybody of a file.
+
+    Args:
+        arguments (list of str): ``--checkpoint``, ``--histories`` and what ``--help`` names.
+
+    Returns:
+        int: exit code.
+    """
+    parser = OneLineParser(
+        prog="recbole-diffusion recommend",
+        allow_abbrev=False,
+        description="the best items for everybody of a file, out of a trained model; no data set "
+        "is read. The same command goes on after a kill",
+    )
+    add = parser.add_argument
+    add("--checkpoint", metavar="FILE", required=True, help="of the model, FILE.best.pth")
+    add(
+        "--histories",
+        metavar="FILE",
+        help="a line an interaction: .csv or .tsv with a header, .parquet or .inter, with the "
+        "columns of the data set that the model was trained on; in order of time, or with a stamp",
+    )
+    add("--output", metavar="FILE", required=True, help="of the lists: .csv, .parquet or .jsonl")
+    add("-k", type=int, default=20, help="items a list; default: 20")
+    add("--users", metavar="FILE", help="whose lists, an id a line; default: all of --histories")
+    add("--exclude_seen", choices=("True", "False"), help="leave out what is in the history; "
+        "default: as in the evaluation of the run")  # fmt: skip
+    add("--candidates", metavar="FILE", help="the items that may be recommended, an id a line")
+    add("--deny", metavar="FILE", help="items that may not, an id a line")
+    add("--target_behavior", help="the behaviour to predict; default: that of the run")
+    add("--cold", choices=("pop", "skip"), default="skip", help="users without a known item or "
+        "learnt vector get the most popular items, or no list; default: skip")  # fmt: skip
+    add("--seed", type=int, help="of the noise of models that draw; default: that of the run")
+    add("--batch_size", type=int, default=512, help="users scored at once; default: 512")
+    add("--model", help="where the name in the checkpoint is not enough: my_module:MyModel")
+    options = vars(parser.parse_args(arguments))
+    if options["exclude_seen"] is not None:
+        options["exclude_seen"] = options["exclude_seen"] == "True"
+    from recbole_diffusion.recommend.job import recommend_file
+
+    report = recommend_file(**options)
+    print(
+        f"{report['lists']} lists for {report['users']} users in {options['output']}; "
+        f"{report['unknown_rows']} lines with unknown items left out, {report['cold_users']} users "
+        + ("got the most popular items" if options["cold"] == "pop" else "got no list")
+    )
+    return 0

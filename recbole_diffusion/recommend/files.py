@@ -1,0 +1,162 @@
+"""How are histories read from a file, and lists written so that none looks whole too early?"""
+
+import csv
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from recbole_diffusion.data.lines import DataError
+
+READ = (".csv", ".tsv", ".parquet", ".inter")
+WRITTEN = (".csv", ".parquet", ".jsonl")
+LINES = 1 << 19  # read at once
+
+
+def tables(path, columns):
+    """Reads a file of interactions in blocks.
+
+    Args:
+        path (str or Path): .csv or .tsv with a header, .parquet, or RecBole's .inter.
+        columns (list of str): what to read, where it is there.
+
+    Yields:
+        pandas.DataFrame: the next lines; of files of text all columns are text.
+
+    Raises:
+        DataError: if the file is missing, of another kind, or damaged.
+    """
+    path = Path(path)
+    if path.suffix not in READ:
+        raise DataError(f"{path} is not one of {', '.join(READ)}")
+    try:
+        if path.suffix == ".parquet":
+            yield from _parquet(path, columns)
+        else:
+            yield from _text(path, columns)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, pd.errors.ParserError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _text(path, columns):
+    atomic = path.suffix == ".inter"
+    form = {
+        "sep": "," if path.suffix == ".csv" else "\t",
+        "quoting": csv.QUOTE_NONE if atomic else csv.QUOTE_MINIMAL,
+        "encoding": "utf-8",
+        "dtype": str,
+        "keep_default_na": False,
+        "na_values": [""],
+        "skip_blank_lines": False,
+        "index_col": False,
+    }
+    head = list(pd.read_csv(path, nrows=0, **form).columns)
+    names = [name.partition(":")[0] if atomic else name for name in head]
+    wanted = [place for place, name in enumerate(names) if name in columns]
+    if not wanted:
+        raise DataError(f"{path} has no column {', '.join(columns)}: its columns are {names}")
+    blocks = pd.read_csv(path, usecols=wanted, chunksize=LINES, on_bad_lines="error", **form)
+    for block in blocks:
+        yield block.set_axis([names[place] for place in wanted], axis=1)
+
+
+def _parquet(path, columns):
+    try:
+        import pyarrow
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise ImportError(
+            f'{path} needs pyarrow: pip install "recbole-diffusion[parquet]"'
+        ) from error
+    try:
+        file = parquet.ParquetFile(path)
+        names = [name for name in file.schema_arrow.names if name in columns]
+        for batch in file.iter_batches(LINES, columns=names):
+            yield batch.to_pandas()
+    except pyarrow.ArrowException as error:
+        raise DataError(f"{path} is no parquet file: {' '.join(str(error).split())}") from error
+
+
+def read_ids(path):
+    """Reads ids, one a line.
+
+    Args:
+        path (str or Path): a text file.
+
+    Returns:
+        list of str: in order; empty lines are left out.
+
+    Raises:
+        DataError: if it cannot be read, or holds none.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
+    found = [line.removesuffix("\r") for line in lines if line.strip()]
+    if not found:
+        raise DataError(f"{path} holds no id")
+    return found
+
+
+def write(table, path):
+    """Writes a table beside ``path`` and renames it.
+
+    Args:
+        table (pandas.DataFrame): the lists.
+        path (Path): .csv, .parquet or .jsonl.
+
+    Raises:
+        OSError: if the disk is full or the folder cannot be written to; nothing is left then.
+    """
+    beside = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    try:
+        with open(beside, "wb") as file:
+            if path.suffix == ".parquet":
+                table.to_parquet(file, index=False)
+            elif path.suffix == ".csv":
+                table.to_csv(file, index=False)
+            else:
+                table.to_json(file, orient="records", lines=True, force_ascii=False)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def join(parts, path):
+    """Makes one file of parts.
+
+    Args:
+        parts (list of Path): in order, of one kind.
+        path (Path): the file, of the same kind.
+
+    Raises:
+        OSError: as of `write`.
+    """
+    beside = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    try:
+        if path.suffix == ".parquet":
+            _join_parquet(parts, beside)
+        else:
+            with open(beside, "wb") as file:
+                for number, part in enumerate(parts):
+                    with open(part, "rb") as lines:
+                        if number and path.suffix == ".csv":
+                            lines.readline()  # the header
+                        while block := lines.read(1 << 20):
+                            file.write(block)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _join_parquet(parts, path):
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetWriter(path, parquet.read_schema(parts[0])) as file:
+        for part in parts:
+            file.write_table(parquet.read_table(part))
