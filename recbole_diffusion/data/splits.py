@@ -292,10 +292,19 @@ class BehaviorData(CheckedRows):
         Returns:
             torch.Tensor: bool, shape: [n_items]; the padding item is False.
         """
-        seen = torch.zeros(self.item_num, dtype=torch.bool)
-        seen[self._items_in_training()] = True
-        seen[0] = False
-        return seen
+        return self.item_counts() > 0
+
+    def item_counts(self):
+        """How often each item stands in what training looks at.
+
+        Called on the built training data set.
+
+        Returns:
+            torch.Tensor: int64, shape: [n_items]; 0 for the padding item.
+        """
+        count = torch.bincount(self._items_in_training(), minlength=self.item_num)
+        count[0] = 0
+        return count
 
     def _items_in_training(self):
         """Items of the training rows, repeated ones too; one dimension."""

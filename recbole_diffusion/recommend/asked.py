@@ -30,6 +30,10 @@ class Asked(NamedTuple):
         """Places in ``users`` of those the model can score for, shape: [n_warm]."""
         return torch.nonzero(self.user).flatten()
 
+    def batches(self, size):
+        """``warm`` in batches of a size (list of torch.Tensor); none where nobody is."""
+        return list(self.warm.split(size)) if len(self.warm) else []
+
     @property
     def cold(self):
         """Places of the others, shape: [n_cold]."""

@@ -17,7 +17,7 @@ OF_THE_HOST = {
         ("SASRec", "GRU4Rec", "BERT4Rec", "NARM", "STAMP", "SRGNN", "GCSAN", "CORE"), "sequence"
     ),
     **dict.fromkeys(("MultiVAE", "MultiDAE", "RecVAE", "DiffRec", "EASE", "ItemKNN"), "row"),
-    **dict.fromkeys(("BPR", "NeuMF", "LightGCN"), "user"),
+    **dict.fromkeys(("BPR", "LightGCN"), "user"),
     "Pop": "nothing",
 }
 

@@ -172,7 +172,7 @@ class Recommender:
         if exclude_seen and asked.dataset is None:
             raise ConfigError("exclude_seen needs histories, which say what was seen")
         lists = []
-        for place in asked.warm.split(batch_size):
+        for place in asked.batches(batch_size):
             scores = self._scores(asked, place, behavior)
             scores[:, ~candidate] = -torch.inf
             if exclude_seen:
@@ -199,7 +199,7 @@ class Recommender:
         behavior, asked = self._behavior(target_behavior), self._ask(histories, users)
         blocks = [
             self._scores(asked, place, behavior)[:, 1:].cpu().numpy()
-            for place in asked.warm.split(batch_size)
+            for place in asked.batches(batch_size)
         ]
         every = np.arange(1, len(self.tokens[self.item_field]))
         return pd.DataFrame(
@@ -239,7 +239,7 @@ class Recommender:
         self._item_vectors()  # refuses a model without
         behavior, asked = self._behavior(target_behavior), self._ask(histories, users)
         vectors = [
-            self._user_vectors(asked, place, behavior) for place in asked.warm.split(batch_size)
+            self._user_vectors(asked, place, behavior) for place in asked.batches(batch_size)
         ]
         names = pd.Index(asked.users[asked.warm.numpy()], name=self.user_field)
         return pd.DataFrame(torch.cat(vectors).cpu().numpy() if vectors else None, index=names)

@@ -92,7 +92,7 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
         self.evaluation_seed = config["seed"]
         self.observer = None
         self.truncation_report = None
-        self.trained_items = None
+        self.item_counts = self.trained_items = None
         self.dataset = None
         self._valid_result = None
         self._resumed = None
@@ -119,7 +119,7 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
         """
         self.dataset = dataset
         if hasattr(dataset, "trained_items"):
-            self.trained_items = dataset.trained_items()
+            self.trained_items, self.item_counts = dataset.trained_items(), dataset.item_counts()
         self.collapse = CollapseWatch(self.model, self.trained_items, self.logger)
 
     # ---------------------------------------------------------------- training
