@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from recbole.model.abstract_recommender import AutoEncoderMixin
+from recbole.model.abstract_recommender import AutoEncoderMixin, SequentialRecommender
 from recbole.utils import ModelType
 
 from recbole_diffusion.config import traits
@@ -54,14 +54,14 @@ def give_histories(model, config, dataset):
         config (Config): of the run.
         dataset (recbole.data.dataset.Dataset): the rows, built.
     """
-    if hasattr(model, "read_histories"):
+    if is_ours(type(model)):
         model.read_histories(config, dataset)
         model.to(config["device"])
     elif isinstance(model, AutoEncoderMixin):
         model.build_histroy_items(dataset)  # RecBole's spelling
     else:
         rows = dataset.inter_matrix(form="csr").astype(np.float32)
-        if hasattr(model, "pred_mat"):  # ItemKNN keeps the scores of all users
+        if type(model).__name__ == "ItemKNN":  # it keeps the scores of all users
             model.pred_mat = rows.dot(model.w).tolil()
         else:
             model.interaction_matrix = rows
@@ -99,8 +99,8 @@ def user_vectors(model, batch):
     """
     if traits.of(type(model)).generates:
         return model.generate(model.guidance(batch))
-    if hasattr(model, "ITEM_SEQ"):
+    if isinstance(model, SequentialRecommender):
         return model.forward(batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN])
-    if hasattr(model, "restore_user_e"):
+    if type(model).__name__ == "LightGCN":
         return model.restore_user_e[batch[model.USER_ID]]
     return model.user_embedding(batch[model.USER_ID])
