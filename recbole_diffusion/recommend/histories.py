@@ -60,14 +60,15 @@ class HistoryReader:
 
     Args:
         config (Config): of the run.
-        tokens (dict of str to list of str): by field its tokens in order of their ids.
+        known (dict of str to pandas.Index): by field its tokens in order of their ids, without the
+            padding.
     """
 
-    def __init__(self, config, tokens):
-        self.config, self.tokens = config, tokens
+    def __init__(self, config, known):
+        self.config, self.known = config, known
         self.user, self.item = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
         self.time, behavior = config["TIME_FIELD"], config["BEHAVIOR_FIELD"]
-        self.behavior = behavior if behavior in tokens else None
+        self.behavior = behavior if behavior in known else None
         general = config["MODEL_TYPE"] != ModelType.SEQUENTIAL
         self.filtered = None  # the column by which a general model's rows are chosen
         if behavior is not None and general and config["train_behaviors"] == "target":
@@ -105,14 +106,14 @@ class HistoryReader:
                 self._users.append(user)
         place = np.array([self._place[user] for user in users], dtype=np.int32)
         rows = {self.user: (place[code] if len(code) else place) + 1}
-        rows[self.item] = ids(table[self.item], self.tokens[self.item])
+        rows[self.item] = ids(table[self.item], self.known[self.item])
         if self.time in table:
             rows[self.time] = pd.to_numeric(table[self.time], errors="coerce").to_numpy(float)
             self._refuse(~np.isfinite(rows[self.time]), f"{self.time} is no finite number")
         if self.behavior is not None:
-            rows[self.behavior] = ids(table[self.behavior], self.tokens[self.behavior])
-            known = ", ".join(self.tokens[self.behavior][1:])
-            self._refuse(rows[self.behavior] == 0, f"{self.behavior} is not one of {known}")
+            rows[self.behavior] = ids(table[self.behavior], self.known[self.behavior])
+            names = ", ".join(self.known[self.behavior])
+            self._refuse(rows[self.behavior] == 0, f"{self.behavior} is not one of {names}")
         known = rows[self.item] > 0
         self._unknown += int((~known).sum())
         if self.filtered is not None:
@@ -145,19 +146,18 @@ def objects(values):
     return array
 
 
-def ids(values, tokens):
+def ids(values, known):
     """The ids of values, which are compared with tokens as text.
 
     Args:
         values (array-like): of any kind.
-        tokens (list of str): in order of their ids; the first is the padding.
+        known (pandas.Index): the tokens in order of their ids, without the padding.
 
     Returns:
         numpy.ndarray: 0 for what is unknown, int64, shape: [n].
     """
     code, distinct = pd.factorize(np.asarray(values, dtype=object))
-    index = pd.Index(np.asarray(tokens[1:], dtype=object))
-    found = index.get_indexer([str(value) for value in distinct]) + 1
+    found = known.get_indexer([str(value) for value in distinct]) + 1
     return found[code] if len(found) else np.zeros(0, dtype=np.int64)
 
 
@@ -188,10 +188,9 @@ class GivenRows:
 
     def _data_processing(self):
         self.feat_name_list = ["inter_feat"]
-        for field, tokens in self._tokens.items():
-            self.field2id_token[field] = np.asarray(tokens, dtype=object)
-            self.field2token_id[field] = {token: index for index, token in enumerate(tokens)}
+        self.field2id_token.update(self._tokens)
         if self.behavior_field is not None:
+            self.field2token_id[self.behavior_field] = {}
             self.target_tokens = []  # every row is history
 
 
@@ -202,7 +201,7 @@ def dataset_of(config, tokens, users, rows):
         config (Config): of the run.
         tokens (dict of str to list of str): by field its tokens in order of their ids; those of the
             users are replaced.
-        users (list of str): tokens of the users, without the padding.
+        users (list): the users, without the padding.
         rows (pandas.DataFrame): ids, as of ``Histories.rows``.
 
     Returns:

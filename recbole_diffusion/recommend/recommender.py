@@ -82,6 +82,9 @@ class Recommender:
         self.config = SavedConfig(state, model, beside)
         self.device = self.config["device"] = torch.device(map_location)
         self.tokens = {field: text.split("\n") for field, text in state["tokens"].items()}
+        self._known = {
+            field: pd.Index(names[1:], dtype=object) for field, names in self.tokens.items()
+        }
         self.user_field, self.item_field = (
             self.config["USER_ID_FIELD"],
             self.config["ITEM_ID_FIELD"],
@@ -296,10 +299,9 @@ class Recommender:
             found = self.read(histories)
             found = found if users is None else found.only(users)
             asked_for = found.users
-            names = [str(user) for user in asked_for]
-            dataset = dataset_of(self.config, self.tokens, names, found.rows)
+            dataset = dataset_of(self.config, self.tokens, asked_for, found.rows)
         if self.reads == "user":
-            user = ids(asked_for, self.tokens[self.user_field])
+            user = ids(asked_for, self._known[self.user_field])
         elif self.reads == "nothing":
             user = np.ones(len(asked_for), dtype=np.int64)
         else:
@@ -319,7 +321,7 @@ class Recommender:
     @property
     def columns(self):
         """The columns that histories have; that of the stamps, the last, they may have."""
-        reader = HistoryReader(self.config, self.tokens)
+        reader = HistoryReader(self.config, self._known)
         return [*reader.needed, reader.time]
 
     def read(self, histories):
@@ -337,7 +339,7 @@ class Recommender:
         """
         if isinstance(histories, Histories):
             return histories
-        reader = HistoryReader(self.config, self.tokens)
+        reader = HistoryReader(self.config, self._known)
         for table in [histories] if isinstance(histories, pd.DataFrame) else histories:
             reader.add(table)
         return reader.histories()
@@ -371,10 +373,10 @@ class Recommender:
 
     def _candidates(self, candidates, deny):
         """Which items may be recommended, bool, shape: [n]."""
-        names = self.tokens[self.item_field]
-        may = torch.ones(len(names), dtype=torch.bool)
+        names = self._known[self.item_field]
+        may = torch.ones(len(names) + 1, dtype=torch.bool)
         if candidates is not None:
-            may = torch.zeros(len(names), dtype=torch.bool)
+            may[:] = False
             may[ids(candidates, names)] = True
         if deny is not None:
             may[ids(deny, names)] = False
