@@ -40,7 +40,6 @@ def test_every_key_is_known_without_the_table_or_is_the_hosts_or_made():
         ("made", "one_training"),
         ("made", "clusters"),
         ("made", "ranking"),
-        ("made", "count"),
         ("made", "filter"),
         ("made", "tune"),
         ("pickled", "made"),
