@@ -204,6 +204,7 @@ class Config(HostConfig):
         choices = {
             "settings": ("published", "default"),
             "SPLIT": (None, "sequence"),
+            "held_out_items": ("any", "new"),
             "train_rows": ("all", "last"),
             "train_behaviors": ("all", "target"),
             "candidates": ("all", "trained"),
@@ -254,6 +255,11 @@ class Config(HostConfig):
             raise ConfigError(
                 "train_rows: last keeps what stands shortly before a user's held-out rows; with "
                 "SPLIT: sequence a training sequence has none, use train_rows: all"
+            )
+        if self["held_out_items"] == "new":
+            raise ConfigError(
+                "held_out_items: new drops the earlier rows of a held-out item, but with SPLIT: "
+                "sequence these are held-out rows too, use held_out_items: any"
             )
         if self["all_users"]:
             raise ConfigError(
