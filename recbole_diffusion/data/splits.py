@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 
+from recbole_diffusion.config import splits
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.loading import POSITION, STAMP, CheckedRows
 from recbole_diffusion.data.seen_before import rows_before, seen_before
@@ -45,8 +46,8 @@ class BehaviorData(CheckedRows):
             then time in float64, then file order; one tensor of shape [n_stored] a field.
         start (torch.Tensor): first stored row of each user, shape [n_users + 1].
         store_time (numpy.ndarray): stamps of the stored rows in float64, None without times.
-        split_report (dict of str to int or float): counts of what the split did, and shares of
-            what it held out, for results tables.
+        split_report (dict): what the split is in words, counts of what it did, and shares of what
+            it held out, for results tables.
     """
 
     # ------------------------------------------------------------------ order
@@ -294,6 +295,15 @@ class BehaviorData(CheckedRows):
 
     def _count(self, datasets):
         """Writes the split report."""
+        words = splits.describe(
+            self.config["eval_args"], self.config["benchmark_filename"], self.whole_sequences
+        )
+        self.split_report["split"] = words
+        if self.config.split_not_said:
+            self.logger.warning(
+                f"eval_args does not say {' and '.join(self.config.split_not_said)}: the split is "
+                f"{words}"
+            )
         self.split_report["train_rows"] = len(datasets[0])
         for name, dataset in zip(("valid", "test"), datasets[1:]):
             rows = dataset.inter_feat
