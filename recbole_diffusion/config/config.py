@@ -18,7 +18,7 @@ from recbole.config import Config as HostConfig
 from recbole.utils import ModelType
 
 from recbole_diffusion import compat
-from recbole_diffusion.config import contradictions, device, properties, traits
+from recbole_diffusion.config import contradictions, device, properties, splits, traits
 from recbole_diffusion.config.declared import declared
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.kinds import parse, shown
@@ -56,11 +56,14 @@ class Config(HostConfig):
         declared (Declared): kind and emptiness of every key that is declared.
         texts (dict): what was given as text, before YAML was read out of it.
         made (dict): what was given for keys that a Config makes itself.
+        split_not_said (list of str): which of ``split`` and ``order`` no eval_args says, so that
+            the default was taken.
     """
 
     def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None):
         self.warnings = []
         self.texts, self.made = {}, {}
+        self.split_not_said = []
         super().__init__(model, dataset, config_file_list, config_dict)
         self._check_keys()
         self._check_made()
@@ -133,10 +136,8 @@ class Config(HostConfig):
                     f"settings is published, but no published run of {model} on {dataset} is "
                     "known: the default settings are taken"
                 )
-        if (ours | self.external_config_dict).get("SPLIT") == "sequence":
-            # RecBole's habit is leave-one-out for sequential models and a random order for Pop.
-            by_time = _host_default("eval_args") | {"order": "TO"}  # 8:1:1
-            self.internal_config_dict["eval_args"] = by_time
+        self._mode = self.internal_config_dict["eval_args"]["mode"]  # RecBole's for the model
+        self._said_of_data = ours.get("eval_args") or {}
         self.internal_config_dict.update(ours)
         self.known = self._known_keys()
         self.declared = declared(model_class, [folder / "overall.yaml", *files])
@@ -160,6 +161,7 @@ class Config(HostConfig):
             elif settings.get("loss_type") == "BPR" and settings["train_neg_sample_args"] is None:
                 # a YAML of ours meant for CE
                 settings["train_neg_sample_args"] = _host_default("train_neg_sample_args")
+        self._complete_split(settings)
         says = traits.of(self.model_class)
         settings.update(behavior_input=says.behavior_input, ordered_history=says.ordered_history)
         # Pop ranks the rows of the sequential models; it counts first interactions too, once.
@@ -170,6 +172,23 @@ class Config(HostConfig):
         if settings["crop_history"] is None:
             settings["crop_history"] = says.croppable
         return settings
+
+    def _complete_split(self, settings):
+        """Fills in what ``eval_args`` leaves out, the same for all kinds of ranking models."""
+        said = self.external_config_dict.get("eval_args") or {}
+        if (
+            settings["MODEL_TYPE"] not in RANKERS
+            or settings.get("benchmark_filename") is not None  # the split is that of the files
+            or not isinstance(said, dict)
+        ):
+            return
+        times = settings["MODEL_TYPE"] == ModelType.SEQUENTIAL or splits.has_times(
+            settings, self.dataset
+        )
+        settings["eval_args"], missing = splits.complete(
+            [self._said_of_data, said], times, settings["SPLIT"] == "sequence", self._mode
+        )
+        self.split_not_said = [part for part in missing if part in ("split", "order")]
 
     def _set_default_parameters(self):
         try:

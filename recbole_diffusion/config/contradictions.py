@@ -109,6 +109,11 @@ def _check_sequences(config):
             "train_rows: last keeps what stands shortly before a user's held-out rows; with "
             "SPLIT: sequence a training sequence has none, use train_rows: all"
         )
+    if config["held_out_items"] == "new":
+        raise ConfigError(
+            "held_out_items: new drops the earlier rows of a held-out item, but with SPLIT: "
+            "sequence these are held-out rows too, use held_out_items: any"
+        )
     if config["all_users"]:
         raise ConfigError(
             "all_users divides by users, but with SPLIT: sequence every prefix is a row: "

@@ -26,7 +26,8 @@ def get_dataset(config):
         type: the one that the model names, else the one for its kind of model.
 
     Raises:
-        ConfigError: if it is one of RecBole's and is asked to read behaviours or whole sequences.
+        ConfigError: if it is one of RecBole's and is asked to read behaviours or whole
+            sequences, or to drop rows of held-out items.
         ValueError: if the class that the model names is missing.
     """
     found = class_named_by(config.model_class, "dataset_class")
@@ -42,5 +43,10 @@ def get_dataset(config):
         raise ConfigError(
             f"{config['model']} needs a data set of its own in RecBole, which does not know SPLIT: "
             "sequence"
+        )
+    if config["held_out_items"] == "new":
+        raise ConfigError(
+            f"{config['model']} needs a data set of its own in RecBole, which does not know "
+            "held_out_items: new"
         )
     return found

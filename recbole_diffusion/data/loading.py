@@ -9,7 +9,7 @@ from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.data.lines import DataError, check_lines, first_bad_number
 
 POSITION = "position"  # column: how many earlier interactions of its user a row has
-TIED = "tied"  # column until the split is done: the stamp is that of the interaction before
+STAMP = "stamp_in_float64"  # column until the split is done; tensors of times are float32
 
 
 class DataNotFoundError(DataError):
@@ -20,7 +20,7 @@ class CheckedRows:
     """Loading of interactions with checks; mixed in before a RecBole data set.
 
     ``config`` keys read: ``BEHAVIOR_FIELD``, ``behavior_from``, ``target_behavior``, ``SPLIT``,
-    ``train_rows``, ``benchmark_filename``, ``eval_args``, ``prepare_hint``.
+    ``train_rows``, ``held_out_items``, ``benchmark_filename``, ``eval_args``, ``prepare_hint``.
 
     Attributes:
         behavior_field (str): name of the behaviour column, None without behaviours.
@@ -29,6 +29,7 @@ class CheckedRows:
         in_order (bool): whether rows have a place in their user's history; only general models
             with order RO go without.
         has_positions (bool): whether rows carry that place; also where only the model needs it.
+        new_items (bool): whether users had no held-out item before.
         target_tokens (list of str): the behaviours that are predicted.
         split_report (dict of str to int): counts of what loading and splitting did.
     """
@@ -38,6 +39,7 @@ class CheckedRows:
         self.behavior_field = self.config["BEHAVIOR_FIELD"]
         self.ready_made = self.config["benchmark_filename"] is not None
         self.whole_sequences = self.config["SPLIT"] == "sequence"
+        self.new_items = self.config["held_out_items"] == "new"
         self.in_order = self._needs_time() or self.ready_made
         # T-DiffRec on a random split: the model reads the order, the split does not
         self.has_positions = self.in_order or self.config["ordered_history"]
@@ -53,6 +55,11 @@ class CheckedRows:
             raise DataError(f"the split {split} with behaviours needs eval_args order: TO, not RO")
         if self.config["train_rows"] == "last":
             raise DataError("train_rows: last needs eval_args order: TO, not RO")
+        if self.new_items:
+            raise DataError(
+                "held_out_items: new drops what stands before a held-out row and needs eval_args "
+                "order: TO, not RO"
+            )
 
     def _load_data(self, token, dataset_path):
         if self.ready_made:
@@ -182,9 +189,9 @@ class CheckedRows:
                     f"{files} line 1: column '{field}' is of type "
                     f"{self.field2type[field].value} and must be {field}:{kind.value}"
                 )
-        if POSITION in self.inter_feat or TIED in self.inter_feat:
+        if POSITION in self.inter_feat or STAMP in self.inter_feat:
             raise DataError(
-                f"{files} holds a column '{POSITION}' or '{TIED}', a name that is taken: leave it "
+                f"{files} holds a column '{POSITION}' or '{STAMP}', a name that is taken: leave it "
                 "out with unload_col, or rename it"
             )
 

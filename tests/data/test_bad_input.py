@@ -6,7 +6,7 @@ import pytest
 from recbole.data.dataset import Dataset
 
 from recbole_diffusion.data.lines import DataError
-from recbole_diffusion.data.loading import DataNotFoundError
+from recbole_diffusion.data.loading import POSITION, STAMP, DataNotFoundError
 
 LAST = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"}
 BUYS = {"BEHAVIOR_FIELD": "behavior", "target_behavior": "buy", "eval_args": LAST}
@@ -303,7 +303,7 @@ def test_a_quotation_mark_that_swallows_lines_is_refused(
     assert data.token2id("item_id", '5"') and len(data.store["item_id"]) == len(LOG)
 
 
-@pytest.mark.parametrize("name", ["position", "tied"])
+@pytest.mark.parametrize("name", [POSITION, STAMP])
 def test_a_column_with_a_name_in_use_is_refused(name, refused):
     columns = f"user_id:token item_id:token behavior:token timestamp:float {name}:float"
     words = refused([(*row, 1) for row in LOG], columns=columns)

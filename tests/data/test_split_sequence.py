@@ -399,7 +399,6 @@ def test_negative_items_are_drawn_for_models_that_train_with_them(write_log, bui
         ("Pop", {"eval_args": LAST}, r"not by \{'LS': 'valid_and_test'\} and order: TO"),
         ("SASRec", {"eval_args": LAST | {"split": {"TS": [0.8, 0.1, 0.1]}}}, r"not by \{'TS'"),
         ("SASRec", {"eval_args": by_ratio(8, 1, 1) | {"order": "RO"}}, "and order: RO"),
-        ("SASRec", {"eval_args": by_ratio(8, 1, 1) | {"split": None}}, "not by None"),
         ("SASRec", {"eval_args": by_ratio(0.8, 0.2)}, r"shares of .* not \[0.8, 0.2\]"),
         ("SASRec", {"eval_args": by_ratio(0.8, 0.3, -0.1)}, r"not \[0.8, 0.3, -0.1\]"),
         ("SASRec", {"eval_args": by_ratio(0, 0, 0)}, r"not \[0, 0, 0\]"),
@@ -461,13 +460,15 @@ def test_parts_of_single_interactions_leave_no_rows(sizes, name, write_log, buil
 
 
 def test_without_the_key_settings_are_as_before():
-    assert Config("SASRec", "tiny")["eval_args"]["split"] == {"LS": "valid_and_test"}
     pop = Config("Pop", "tiny")
     assert (pop["MODEL_TYPE"], pop["repeatable"]) == (ModelType.TRADITIONAL, False)
-    assert pop["eval_args"]["order"] == "RO"
+    for config in (Config("SASRec", "tiny"), pop):
+        assert config["eval_args"]["split"] == {"LS": "valid_and_test"}
     whole = Config("Pop", "tiny", config_dict=WHOLE)  # the control
     assert (whole["MODEL_TYPE"], whole["repeatable"]) == (ModelType.SEQUENTIAL, True)
     assert whole["eval_args"]["split"] == {"RS": [0.8, 0.1, 0.1]}
+    some = Config("SASRec", "tiny", config_dict=WHOLE | {"eval_args": {"split": {"RS": [6, 2, 2]}}})
+    assert some["eval_args"] == whole["eval_args"] | {"split": {"RS": [6, 2, 2]}}
 
 
 # ------------------------------------------------------------------ end to end
