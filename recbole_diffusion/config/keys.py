@@ -79,6 +79,7 @@ KEYS = {
     "item_inter_num_interval": "host filter",
     "entity_kg_num_interval": "host",
     "relation_kg_num_interval": "host",
+    "split_seed": "all_rows",
     "MAX_ITEM_LIST_LENGTH": "count",
     "trains_on_first_rows": "made",
     "crop_history": "one_training",

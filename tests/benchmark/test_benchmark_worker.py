@@ -174,6 +174,7 @@ def test_an_error_is_one_line_with_its_kind_where_the_message_needs_it():
 
 def test_a_worker_that_has_written_its_result_ends_in_peace(shop):
     job = {"kind": "describe", "entries": {"Pop": {"model": "Pop", "dataset": "nowhere"}}}
+    job["lists"] = {}
     job["entries"]["Pop"]["settings"], job["models"] = {}, ["Pop", "no_such_module:Model"]
     (shop / "job.json").write_text(json.dumps(job))
     command = [sys.executable, "-m", "recbole_diffusion.benchmark.worker", "job.json", "r.json"]
@@ -191,6 +192,7 @@ def test_a_worker_ends_with_the_process_that_started_it(shop):
     )
     entry = {"model": "endless:Model", "dataset": "shop", "settings": {}}
     job = {"kind": "describe", "entries": {"endless": entry}, "models": ["endless:Model"]}
+    job["lists"] = {}
     (shop / "out").mkdir()
     (shop / "out/job.json").write_text(json.dumps(job))
     command = [sys.executable, "-m", "recbole_diffusion.benchmark.worker", "out/job.json", "r.json"]
