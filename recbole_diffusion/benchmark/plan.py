@@ -173,6 +173,8 @@ def run_id(run, dataset, settings, sampling_seeds):
     Returns:
         str: label and ten hexadecimal characters.
     """
+    # Which split it is, the hash of the held-out rows says; older journals do not have the key.
+    settings = {key: value for key, value in settings.items() if key != "split_seed"}
     parts = [run.entry.label, run.entry.model, dataset, run.phase, run.number, run.seed, settings]
     if run.phase == "seed":
         parts.append(sampling_seeds)
@@ -219,6 +221,11 @@ def make_plan(options, file=None):
     limit = settings["max_train_seconds"]
     if limit is not None and (type(limit) not in (int, float) or not limit > 0):
         raise ConfigError(f"max_train_seconds is {limit!r}, not a number above 0")
+    if type(settings["split_seed"]) is not int:
+        raise ConfigError(
+            f"split_seed is {settings['split_seed']!r}, not a whole number: all rows and seeds of "
+            "a benchmark share one split"
+        )
     own = set(of_kind("benchmark")) & set(settings)
     if own:
         raise ConfigError(f"{sorted(own)[0]} is set by the benchmark itself")

@@ -9,7 +9,7 @@ many models and seeds under one protocol: table, significance, cost, report
 
   recbole-diffusion benchmark --models=ICDDT,SASRec,recbole:DiffRec --dataset=retail --seeds=5
   recbole-diffusion benchmark --config=FILE.yaml
---output=FOLDER         where it goes, and goes on if it was killed; default: results/<dataset>
+--output=FOLDER         where it goes, and goes on if it was killed; default: benchmark/<dataset>
 --seeds=N or [1,2,3]    seeds of every model; --tune=N trials of each first
 --max_train_seconds=S   the same compute for every run; --jobs=N runs at a time, --threads=N each
 --mask_history=True     bar what the user had before, for every model
@@ -70,7 +70,7 @@ def benchmark(arguments):
                 raise ValueError("--external takes NAME=FILE, more of them parted by commas")
             settings["external"] = {name: path for name, _, path in pairs}
         plan = make_plan(settings, file)
-        where = output or f"results/{plan.dataset}"
+        where = output or f"benchmark/{plan.dataset}"
         if not flags["report"]:
             command = "recbole-diffusion benchmark " + " ".join(map(_quoted, arguments))
             runner = Runner(

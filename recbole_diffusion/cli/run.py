@@ -55,7 +55,7 @@ def table(result):
         cost.
     """
     title = f"\n{result['model']} on {result['dataset']}, seed {result['seed']}: test"
-    lines = [title, *_metrics(result["test_result"])]
+    lines = [title, result["protocol"], *_metrics(result["test_result"])]
     ks = sorted({int(name.split("@")[1]) for name in result["test_result"] if "@" in name})
     for key, words in OTHER_MEANS.items():
         if result.get(key) is not None:

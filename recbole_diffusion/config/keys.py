@@ -81,6 +81,7 @@ KEYS = {
     "item_inter_num_interval": "host filter",
     "entity_kg_num_interval": "host",
     "relation_kg_num_interval": "host",
+    "split_seed": "all_rows",
     "trains_on_first_rows": "made",
     "crop_history": "one_training",
     "shuffle": "host",

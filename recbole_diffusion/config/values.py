@@ -1,6 +1,6 @@
 """How are settings written? YAML of plain values."""
 
-import json
+import math
 import os
 import re
 from pathlib import Path
@@ -132,4 +132,9 @@ def as_texts(settings):
     Returns:
         dict: with texts quoted, because Config reads them as YAML, where a space, say, is nothing.
     """
-    return {k: json.dumps(v) if isinstance(v, str) else v for k, v in settings.items()}
+    return {k: _quoted(v) if isinstance(v, str) else v for k, v in settings.items()}
+
+
+def _quoted(text):
+    # Not JSON's quotes, in which YAML reads a character beyond U+FFFF as two.
+    return yaml.dump(text, Dumper=yaml.SafeDumper, default_style='"', width=math.inf).rstrip("\n")

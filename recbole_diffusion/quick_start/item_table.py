@@ -12,6 +12,7 @@ from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.values import ConfigError, as_texts, read_yaml
 from recbole_diffusion.data.embeddings import read_item_embeddings
 from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.quick_start.split_seed import split_seed
 from recbole_diffusion.trainer import checkpoint
 
 # RecBole's lists of the keys that both trainings have in common, as those of overall.yaml.
@@ -91,7 +92,8 @@ def train_first(config, fit):
     shared -= set(of_kind("one_training"))
     settings = {key: config[key] for key in shared if config[key] is not None}
     settings["data_path"] = str(Path(config["data_path"]).parent)  # RecBole added the data's name
-    settings = as_texts(settings) | {"hidden_size": config["hidden_size"]} | own
+    same = {"hidden_size": config["hidden_size"], "split_seed": split_seed(config)}
+    settings = as_texts(settings) | same | own
     getLogger().info(f"training {config['pretrain']} first, for the items' embeddings")
     trainer, *_ = fit(Config(config["pretrain"], config["dataset"], None, settings), saved=True)
     score = trainer.best_valid_score

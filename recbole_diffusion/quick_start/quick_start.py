@@ -22,6 +22,8 @@ from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.evaluator.divisors import over_all_rows, over_all_users
 from recbole_diffusion.quick_start.item_clusters import item_clusters
 from recbole_diffusion.quick_start.item_table import item_table
+from recbole_diffusion.quick_start.protocol_line import measured, protocol_line
+from recbole_diffusion.quick_start.split_seed import split_seed
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.choose import get_trainer
 from recbole_diffusion.trainer.randomness import own_randomness
@@ -46,7 +48,8 @@ def run_recbole_diffusion(
 
     Returns:
         dict: model, dataset, seed, recbole (its version), config, best_epoch, epochs, stopped_by,
-        best_valid_result, test_result, test_result_all_users (None unless asked for),
+        best_valid_result, protocol (split, rows, masking and device in words), test_result,
+        test_result_all_users (None unless asked for),
         test_result_all_rows (None unless test rows without history were counted),
         never_trained_items (see `NeverTrainedAudit`; ``barred_all_rows`` are its metrics over
         all test rows), split, build_seconds (of the model, with what it trains first),
@@ -70,6 +73,7 @@ def run_recbole_diffusion(
     if barred:
         never["barred_all_rows"] = barred
     result = training_report(config, trainer) | {
+        "protocol": protocol_line(measured(config, test_data._dataset)),
         "test_result": test_result,
         "test_result_all_users": over_all_users(config, test_data._dataset, test_result),
         "test_result_all_rows": over_all_rows(config, split, test_result),
@@ -177,7 +181,7 @@ def fit(config, saved=True, after_validation=None):
 
 
 def read_data(config):
-    """Reads and splits the data of a run.
+    """Reads and splits the data of a run; the caller's random generators are left as they were.
 
     Args:
         config (Config): the run's configuration.
@@ -188,7 +192,14 @@ def read_data(config):
     Raises:
         DataError: if the data are missing or unusable.
     """
-    data = get_dataset(config)(config)
+    with own_randomness(split_seed(config)):
+        data = get_dataset(config)(config)
+        _refuse_what_does_not_fit(config, data)
+        loaders = prepare_data(config, data)
+    return data, loaders
+
+
+def _refuse_what_does_not_fit(config, data):
     getLogger().info(data)
     if max(config["topk"]) >= data.item_num:  # the padding is one of item_num
         raise DataError(
@@ -199,7 +210,6 @@ def read_data(config):
             f"{config['model']} inverts a dense matrix of {data.item_num} x {data.item_num} items, "
             f"which takes tens of GB and up to an hour: it is not run above {MOST_INVERTED} items"
         )
-    return data, prepare_data(config, data)
 
 
 def _resume_file(config):
