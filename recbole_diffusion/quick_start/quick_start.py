@@ -18,6 +18,7 @@ from recbole_diffusion.config.files import write_json
 from recbole_diffusion.config.names import refuse_what_does_not_run
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
+from recbole_diffusion.data.digest import interactions
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.evaluator.divisors import over_all_rows, over_all_users
 from recbole_diffusion.quick_start.item_clusters import item_clusters
@@ -199,7 +200,10 @@ def read_data(config):
             f"{config['model']} inverts a dense matrix of {data.item_num} x {data.item_num} items, "
             f"which takes tens of GB and up to an hour: it is not run above {MOST_INVERTED} items"
         )
-    return data, prepare_data(config, data)
+    loaders = prepare_data(config, data)
+    parts = [loader and loader._dataset for loader in loaders]
+    parts[0].interactions = interactions(parts)  # checkpoints say what they were trained on
+    return data, loaders
 
 
 def _resume_file(config):

@@ -7,6 +7,7 @@ the best validation score. Both are read with ``weights_only=True``.
 import hashlib
 import json
 import os
+from logging import getLogger
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from scipy import sparse
 
 from recbole_diffusion.config.keys import of_kind
+from recbole_diffusion.data.digest import difference
 
 FORMAT = 1
 
@@ -128,16 +130,39 @@ def fingerprint(named_tokens):
 
 
 def check_data(state, dataset, path):
-    """Refuses a checkpoint that was trained on other users, items or behaviours.
+    """Refuses a checkpoint that was trained on other data.
+
+    Checkpoints of earlier versions say nothing of interactions; of those only the tokens are
+    compared, with a warning.
+
+    Args:
+        state (dict): of `load`.
+        dataset (Dataset): the built training data.
+        path (str or Path): the file, for messages.
 
     Raises:
-        CheckpointError: with both fingerprints.
+        CheckpointError: with both fingerprints of users, items and behaviours, or with what is
+            different about the interactions.
     """
     here = fingerprint(tokens(dataset))
     if state["fingerprint"] != here:
         raise CheckpointError(
             f"{path} was trained on other data: its users, items and behaviours have the "
             f"fingerprint {state['fingerprint']}, those of '{dataset.dataset_name}' here {here}"
+        )
+    now = getattr(dataset, "interactions", None)
+    if now is None:  # built by who calls the trainer directly
+        return
+    if state.get("interactions") is None:
+        getLogger().warning(
+            f"{path} does not say on which interactions it was trained: only its users, items and "
+            "behaviours are known to be those here"
+        )
+        return
+    differs = difference(state["interactions"], now)
+    if differs:
+        raise CheckpointError(
+            f"{path} was trained on other data than '{dataset.dataset_name}' here: {differs}"
         )
 
 

@@ -27,6 +27,7 @@ class SavingHooks:
             "config": checkpoint.config_text(self.config),
             "fingerprint": checkpoint.fingerprint(named),
             "tokens": named,
+            "interactions": getattr(self.dataset, "interactions", None),
             "epoch": epoch,
             "best_epoch": self.best_epoch,
             "best_valid_score": float(self.best_valid_score),
