@@ -32,15 +32,15 @@ def interactions(datasets):
     if stored:
         history = _columns(train, train.store)
         if getattr(train, "store_time", None) is not None:
-            history["time"] = _numbers(train.store_time)
+            history["time"] = plain_numbers(train.store_time)
     else:  # models without histories, and data sets of RecBole's own
         history = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {
         "rows": [0 if part is None else len(part) for part in datasets],
         "stored": len(history["user"]),
         "events": f"{(_in_any_order(history) + sum(map(_in_any_order, parts))) % 2**64:016x}",
-        "order": _hash([history] if stored else []),
-        "split": _hash(parts),
+        "order": hash_of([history] if stored else []),
+        "split": hash_of(parts),
     }
 
 
@@ -63,7 +63,7 @@ def difference(then, now):
     if then["order"] != now["order"]:
         return "the same interactions, but with other times or in another order"
     how = "split otherwise into train, valid and test"
-    if then["order"] == _hash([]):
+    if then["order"] == hash_of([]):
         how += ", in another order or with other times"
     return f"the same interactions, but {how}"
 
@@ -83,17 +83,17 @@ def _columns(dataset, rows):
         "position": POSITION,
         "time": dataset.time_field,
     }
-    return {name: _numbers(rows[field]) for name, field in fields.items() if field in rows}
+    return {name: plain_numbers(rows[field]) for name, field in fields.items() if field in rows}
 
 
-def _numbers(values):
+def plain_numbers(values):
     """Whole numbers in 64 bits, others in float64, lowest byte first."""
     array = values.numpy() if hasattr(values, "numpy") else np.asarray(values)
     kind = "<f8" if array.dtype.kind == "f" else "<i8"
     return np.ascontiguousarray(array, dtype=kind)
 
 
-def _hash(tables):
+def hash_of(tables):
     """A hash of tables of columns, in which every value has its place."""
     digest = hashlib.blake2b(digest_size=16)
     for columns in tables:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_diffusion.data.digest import _hash, _numbers, difference, interactions
+from recbole_diffusion.data.digest import hash_of, plain_numbers, difference, interactions
 from recbole_diffusion.trainer.randomness import own_randomness
 
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}
@@ -82,15 +82,19 @@ def test_another_split_of_the_same_interactions_is_noticed(digests, model, setti
 @pytest.mark.parametrize("kind", ["<i4", ">i4", "<i8", ">i8", "<u2"])
 def test_the_type_and_the_byte_order_of_numbers_do_not_change_a_hash(kind):
     values = np.arange(5)
-    assert _hash([{"user": _numbers(values.astype(kind))}]) == _hash([{"user": _numbers(values)}])
+    assert hash_of([{"user": plain_numbers(values.astype(kind))}]) == hash_of(
+        [{"user": plain_numbers(values)}]
+    )
     stamps = np.array([0.5, 2.0**40])
-    assert _hash([{"time": _numbers(stamps.astype(">f8"))}]) == _hash([{"time": _numbers(stamps)}])
-    assert _hash([{"time": _numbers(torch.from_numpy(stamps))}]) == _hash(
-        [{"time": _numbers(stamps)}]
+    assert hash_of([{"time": plain_numbers(stamps.astype(">f8"))}]) == hash_of(
+        [{"time": plain_numbers(stamps)}]
+    )
+    assert hash_of([{"time": plain_numbers(torch.from_numpy(stamps))}]) == hash_of(
+        [{"time": plain_numbers(stamps)}]
     )
 
 
 def test_the_hash_of_known_numbers_is_known():
     """What one machine stored has to be what another one computes."""
-    table = {"user": _numbers([1, 1, 2]), "time": _numbers([0.5, 1.5, 1e12])}
-    assert _hash([table]) == "3e0b581ae78dc410ce605bb37b548f87"
+    table = {"user": plain_numbers([1, 1, 2]), "time": plain_numbers([0.5, 1.5, 1e12])}
+    assert hash_of([table]) == "3e0b581ae78dc410ce605bb37b548f87"

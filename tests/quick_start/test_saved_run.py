@@ -178,17 +178,15 @@ def test_other_interactions_of_the_same_users_and_items_are_refused(
     result = run_recbole_diffusion(model, "shop", config_dict=settings)
     last = result["checkpoint"].replace(".best.", ".last.")
     for folder, words in other_shops.items():
-        for use in (
-            lambda: load_run(result["checkpoint"], data_path=folder),
-            lambda: run_recbole_diffusion(
-                model, "shop", config_dict=settings | {"data_path": folder, "resume": last}
-            ),
-        ):
-            with pytest.raises(CheckpointError, match=words):
-                use()
-    again = load_run(
-        result["checkpoint"], data_path="same", eval_users_per_batch=3, topk=[5, 10, 20]
-    )
+        elsewhere = {"data_path": folder}
+        with pytest.raises(CheckpointError, match=words):
+            load_run(result["checkpoint"], **elsewhere)
+        with pytest.raises(CheckpointError, match=words):
+            run_recbole_diffusion(
+                model, "shop", config_dict=settings | elsewhere | {"resume": last}
+            )
+    ranked = {"eval_users_per_batch": 3, "topk": [5, 10, 20]}
+    again = load_run(result["checkpoint"], data_path="same", **ranked)
     assert again.trainer.best_valid_result == result["best_valid_result"]
     state = checkpoint.load(result["checkpoint"])
     assert state.pop("interactions")["rows"][0] == len(again.train_data._dataset)
