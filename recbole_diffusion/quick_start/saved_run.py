@@ -12,6 +12,7 @@ from recbole_diffusion.config.names import resolve
 from recbole_diffusion.quick_start.quick_start import make_network, read_data
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.choose import get_trainer
+from recbole_diffusion.trainer.fields import RUN
 from recbole_diffusion.trainer.randomness import own_randomness
 from recbole_diffusion.trainer.trainer import TrainerHooks
 
@@ -136,11 +137,7 @@ def load_run(checkpoint_file, model=None, **settings):
         ValueError: on an unknown model.
     """
     state = checkpoint.load(checkpoint_file)
-    missing = [key for key in ("model", "dataset", "config", "state_dict") if key not in state]
-    if missing:
-        raise checkpoint.CheckpointError(
-            f"{checkpoint_file} is not the checkpoint of a run: it holds no {missing[0]}"
-        )
+    checkpoint.check_fields(state, checkpoint_file, RUN)
     beside = {"checkpoint_dir": str(Path(checkpoint_file).parent)}  # RecBole makes the folder
     config = SavedConfig(state, model, beside | settings)
     with own_randomness(config["seed"]):  # as a run is seeded before it splits
