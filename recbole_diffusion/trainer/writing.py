@@ -3,7 +3,6 @@
 import os
 import secrets
 from contextlib import contextmanager
-from pathlib import Path
 
 try:
     import fcntl

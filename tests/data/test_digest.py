@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_diffusion.data.digest import hash_of, plain_numbers, difference, interactions
+from recbole_diffusion.data.digest import difference, hash_of, interactions, plain_numbers
 from recbole_diffusion.trainer.randomness import own_randomness
 
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}
