@@ -117,7 +117,8 @@ def load(path, device="cpu"):
             f"{path} is not a checkpoint of tensors and plain values (RecBole's own checkpoints "
             f"are pickles and are not read): {(str(error) or repr(error)).splitlines()[0]}"
         ) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    form = content.get("format") if isinstance(content, dict) else None
+    if type(form) is not int or form != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}")
     stored = content.pop("digest", None)  # none in checkpoints of earlier versions
     try:
@@ -154,8 +155,17 @@ def check_fields(state, path, fields):
     wrong = wrong_field(state, fields)
     if wrong:
         raise CheckpointError(f"{path} is not the checkpoint of a run: {wrong}")
-    if fields is RUN and fingerprint(state["tokens"]) != state["fingerprint"]:
+    if fields is not RUN:
+        return
+    if fingerprint(state["tokens"]) != state["fingerprint"]:
         raise CheckpointError(f"{path} is damaged: its tokens are not those of its fingerprint")
+    settings = json.loads(state["config"])
+    for name in ("model", "dataset"):
+        if settings[name] != state[name]:
+            raise CheckpointError(
+                f"{path} is damaged: its {name} is {state[name]!r}, in its settings "
+                f"{settings[name]!r}"
+            )
 
 
 def tokens(dataset):

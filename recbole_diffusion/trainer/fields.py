@@ -142,7 +142,7 @@ def wrong_field(state, fields):
         if not is_right(state[name]):
             return f"its {name} is {shown(state[name])}, not {words}"
     if "epoch" in fields and state["best_epoch"] > state["epoch"] + 1:
-        return f"its best epoch {state['best_epoch']} is after its last, {state['epoch'] + 1}"
+        return f"its best_epoch is {state['best_epoch']}, but epochs were {state['epoch'] + 1}"
     return None
 
 

@@ -97,7 +97,8 @@ class SavingHooks:
             raise checkpoint.CheckpointError(
                 f"{resume_file} holds a model but no training state; resume from a .last.pth file"
             )
-        checkpoint.check_fields(state, resume_file, TRAINING)
+        for fields in (RUN, TRAINING):
+            checkpoint.check_fields(state, resume_file, fields)
         best = str(resume_file).removesuffix(".last.pth") + ".best.pth"
         if state["best_epoch"] and not Path(best).is_file():
             raise checkpoint.CheckpointError(f"{best}, the run's best model so far, is not there")
