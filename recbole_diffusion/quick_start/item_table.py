@@ -14,6 +14,7 @@ from recbole_diffusion.data.embeddings import read_item_embeddings
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.quick_start.split_seed import split_seed
 from recbole_diffusion.trainer import checkpoint
+from recbole_diffusion.trainer.fields import RUN
 
 # RecBole's lists of the keys that both trainings have in common, as those of overall.yaml.
 SHARED_LISTS = ("General", "Evaluation", "Dataset")
@@ -56,6 +57,7 @@ def item_table(config, dataset, fit):
 def _of_checkpoint(path, dataset):
     """Items but the padding in the order of their ids, shape: [n, width]."""
     state = checkpoint.load(path)
+    checkpoint.check_fields(state, path, RUN)
     table = state["state_dict"].get("item_embedding.weight")
     if table is None:
         raise DataError(f"{path} holds a {state['model']}, which has no item_embedding")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import recbole
 import torch
 from recbole.data.dataloader import AbstractDataLoader
-from recbole.utils import init_logger, init_seed
+from recbole.utils import init_seed
 
 from recbole_diffusion.config import traits
 from recbole_diffusion.config.config import Config
@@ -18,14 +18,17 @@ from recbole_diffusion.config.files import write_json
 from recbole_diffusion.config.names import refuse_what_does_not_run
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
+from recbole_diffusion.data.digest import interactions
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.evaluator.divisors import over_all_rows, over_all_users
-from recbole_diffusion.quick_start.item_clusters import item_clusters
+from recbole_diffusion.quick_start.item_clusters import item_clusters, wrong_clusters
 from recbole_diffusion.quick_start.item_table import item_table
+from recbole_diffusion.quick_start.log import begin_log
 from recbole_diffusion.quick_start.protocol_line import measured, protocol_line
 from recbole_diffusion.quick_start.split_seed import split_seed
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.choose import get_trainer
+from recbole_diffusion.trainer.fields import RUN
 from recbole_diffusion.trainer.randomness import own_randomness
 from recbole_diffusion.trainer.saving import newest_last
 from recbole_diffusion.trainer.trainer import TrainerHooks
@@ -152,7 +155,7 @@ def fit(config, saved=True, after_validation=None):
     """
     refuse_what_does_not_run(config["model"], config.model_class)
     init_seed(config["seed"], config["reproducibility"])
-    init_logger(config)
+    begin_log(config)
     logger = getLogger()
     logger.debug(config)
 
@@ -196,6 +199,8 @@ def read_data(config):
         data = get_dataset(config)(config)
         _refuse_what_does_not_fit(config, data)
         loaders = prepare_data(config, data)
+    parts = [loader and loader._dataset for loader in loaders]
+    parts[0].interactions = interactions(parts)  # checkpoints say what they were trained on
     return data, loaders
 
 
@@ -238,7 +243,7 @@ def make_network(config, dataset, checkpoint_file):
         torch.nn.Module: the model, without the checkpoint's weights.
 
     Raises:
-        CheckpointError: if the checkpoint was trained on other data.
+        CheckpointError: if the checkpoint is damaged or was trained on other data.
     """
     says, given = traits.of(config.model_class), {}
     if says.item_table and checkpoint_file is None:
@@ -248,9 +253,16 @@ def make_network(config, dataset, checkpoint_file):
         given["cluster_ids"] = None
         if checkpoint_file:
             state = checkpoint.load(checkpoint_file)
+            checkpoint.check_fields(state, checkpoint_file, RUN)
             if state["model"] == config["model"]:  # else the trainer refuses it
                 checkpoint.check_data(state, dataset, checkpoint_file)
-                given["cluster_ids"] = state["state_dict"]["cluster_ids"]
+                found = state["state_dict"].get("cluster_ids")
+                wrong = wrong_clusters(found, dataset.item_num - 1, config["n_cate"])
+                if wrong:
+                    raise checkpoint.CheckpointError(
+                        f"the cluster_ids of {checkpoint_file} {wrong}"
+                    )
+                given["cluster_ids"] = found
         if given["cluster_ids"] is None:
             given["cluster_ids"] = item_clusters(config, dataset)
     return config.model_class(config, dataset, **given)

@@ -156,7 +156,13 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
         self._begin = monotonic()
         if self._resumed is not None:
             set_random_states(self._resumed["random"])
-            for generator, state in zip(self._generators(), self._resumed["loaders"]):
+            generators, states = self._generators(), self._resumed["loaders"]
+            if len(generators) != len(states):
+                raise checkpoint.CheckpointError(
+                    f"{self.last_file} holds the states of {len(states)} loaders, here there are "
+                    f"{len(generators)}"
+                )
+            for generator, state in zip(generators, states):
                 generator.set_state(state.cpu())
 
         def after_validation(epoch, score):
