@@ -16,6 +16,7 @@ many models and seeds under one protocol: table, significance, cost, report
 --sampling_seeds=N      test evaluations of each model that draws when scoring
 --ablate                one reverse step, no noise, no guidance, x_t zeroed, where a model has them
 --external=NAME=FILE    lists of another program as a row, user,item,rank; more parted by commas
+--model=module:Class    a class of your own that the file of --config names
 --retry                 run again what failed; --report only writes the pages
 Any other --key=value is a setting of every run; --config_files="a.yaml b.yaml" too. Defaults:
 properties/benchmark.yaml."""
@@ -55,6 +56,7 @@ def benchmark(arguments):
 
     settings = parse_settings(arguments)
     file, output = settings.pop("config", None), settings.pop("output", None)
+    settings.pop("model", None)  # classes that the file may name; main has seen it
     if True in (file, output):
         raise ValueError("--config takes a file and --output a folder")
     flags = {name: parse_value(str(settings.pop(name, False))) for name in ("retry", "report")}

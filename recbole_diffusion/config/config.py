@@ -20,6 +20,7 @@ from recbole.utils import ModelType
 from recbole_diffusion import compat
 from recbole_diffusion.config import contradictions, device, properties, splits, traits
 from recbole_diffusion.config.declared import declared
+from recbole_diffusion.config.foreign import refuse_unnamed, vouch
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.kinds import parse, shown
 from recbole_diffusion.config.names import (
@@ -64,6 +65,9 @@ class Config(HostConfig):
         self.warnings = []
         self.texts, self.made = {}, {}
         self.split_not_said = []
+        self._file_of = {}
+        if isinstance(model, str):
+            vouch(model)
         super().__init__(model, dataset, config_file_list, config_dict)
         self._check_keys()
         self._check_made()
@@ -85,7 +89,9 @@ class Config(HostConfig):
     def _load_config_files(self, file_list):
         settings = {}
         for file in file_list or []:
-            settings.update(read_yaml(file))
+            found = read_yaml(file)
+            self._file_of.update(dict.fromkeys(found, file))
+            settings.update(found)
         return settings
 
     def _convert_config_dict(self, config_dict):
@@ -96,6 +102,14 @@ class Config(HostConfig):
         }
 
     def _get_model_and_dataset(self, model, dataset):
+        if "local_rank" in self.external_config_dict:  # RecBole would open a port
+            raise ConfigError(
+                "local_rank is set, but several processes for a run are not supported"
+            )
+        for key in of_kind("class"):
+            given = key in self.variable_config_dict or (key == "model" and model is not None)
+            if key in self._file_of and not given:
+                refuse_unnamed(self.file_config_dict[key], f"{self._file_of[key]}: {key}")
         model = model if model is not None else self.external_config_dict.get("model")
         dataset = dataset if dataset is not None else self.external_config_dict.get("dataset")
         for name, value in (("model", model), ("dataset", dataset)):

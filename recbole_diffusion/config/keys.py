@@ -4,6 +4,7 @@ from functools import lru_cache
 
 KINDS = {
     "host": "RecBole reads it, also where none of RecBole's lists and YAMLs has it",
+    "class": "names a model's class, which is not imported where only a file names it",
     "made": "a Config makes it of its other settings and of the machine, and makes it again",
     "ranking": "of overall.yaml, for models that rank items; RecBole's others have their own",
     "which_run": "says which model, data set or device is meant",
@@ -22,7 +23,8 @@ KINDS = {
 
 KEYS = {
     # which run it is
-    "model": "host made which_run benchmark",
+    "model": "host class made which_run benchmark",
+    "pretrain": "class",
     "dataset": "host made which_run benchmark",
     "config_files": "host not_of_a_run",
     "settings": "one_training",

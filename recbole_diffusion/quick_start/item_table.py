@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.config.foreign import refuse_unnamed
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.values import ConfigError, as_texts, read_yaml
@@ -84,7 +85,7 @@ def train_first(config, fit):
         str: its best checkpoint.
 
     Raises:
-        ConfigError: if ``pretrain_settings`` is not a dictionary.
+        ConfigError: if ``pretrain_settings`` is not a dictionary, or only a file names the class.
     """
     own = config["pretrain_settings"] or {}
     if not isinstance(own, dict):
@@ -93,6 +94,7 @@ def train_first(config, fit):
     shared |= set(read_yaml(properties_dir() / "overall.yaml"))
     shared -= set(of_kind("one_training"))
     settings = {key: config[key] for key in shared if config[key] is not None}
+    refuse_unnamed(config["pretrain"], "pretrain")
     settings["data_path"] = str(Path(config["data_path"]).parent)  # RecBole added the data's name
     same = {"hidden_size": config["hidden_size"], "split_seed": split_seed(config)}
     settings = as_texts(settings) | same | own

@@ -15,11 +15,13 @@ from recbole.utils import init_seed
 from recbole_diffusion.config import traits
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.files import write_json
+from recbole_diffusion.config.foreign import vouch
 from recbole_diffusion.config.names import refuse_what_does_not_run
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
 from recbole_diffusion.data.digest import interactions
 from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.data.loading import CheckedRows, DataNotFoundError
 from recbole_diffusion.evaluator.divisors import over_all_rows, over_all_users
 from recbole_diffusion.quick_start.item_clusters import item_clusters, wrong_clusters
 from recbole_diffusion.quick_start.item_table import item_table
@@ -65,6 +67,7 @@ def run_recbole_diffusion(
         CheckpointError: if a checkpoint to resume from does not fit.
         ValueError: for an unknown model, or one of RecBole's kinds that are not supported.
     """
+    vouch(config_dict)
     config = Config(model, dataset, config_file_list, config_dict)
     fitted = fit(config, saved)
     trainer, test_data, split = fitted.trainer, fitted.test_data, fitted.split
@@ -195,8 +198,14 @@ def read_data(config):
     Raises:
         DataError: if the data are missing or unusable.
     """
+    dataset_class = get_dataset(config)
+    if not issubclass(dataset_class, CheckedRows) and not Path(config["data_path"]).exists():
+        raise DataNotFoundError(
+            f"there is no folder {config['data_path']}: data set '{config['dataset']}' has to be "
+            "there, nothing is downloaded"  # RecBole would, and unpack it
+        )
     with own_randomness(split_seed(config)):
-        data = get_dataset(config)(config)
+        data = dataset_class(config)
         _refuse_what_does_not_fit(config, data)
         loaders = prepare_data(config, data)
     parts = [loader and loader._dataset for loader in loaders]

@@ -160,7 +160,7 @@ def check_fields(state, path, fields):
     if fingerprint(state["tokens"]) != state["fingerprint"]:
         raise CheckpointError(f"{path} is damaged: its tokens are not those of its fingerprint")
     settings = json.loads(state["config"])
-    for name in ("model", "dataset"):
+    for name in "model dataset".split():
         if settings[name] != state[name]:
             raise CheckpointError(
                 f"{path} is damaged: its {name} is {state[name]!r}, in its settings "

@@ -37,7 +37,7 @@ def _is_config(value):
         return False
     if not isinstance(settings, dict):
         return False
-    texts = all(_is_text(settings.get(key)) for key in ("model", "dataset", "data_path"))
+    texts = all(_is_text(settings.get(key)) for key in "model dataset data_path".split())
     negatives = settings.get("train_neg_sample_args")
     return texts and isinstance(negatives, dict) and _is_text(negatives.get("distribution"))
 

@@ -124,8 +124,8 @@ def restore_counters(model, counters):
         Unfit: if one is none of the model's numbers.
     """
     for name in counters:
-        now = getattr(model, name, 0)
-        if type(now) not in (int, float) or not name.isidentifier():
+        now = vars(model).get(name, 0)
+        if type(now) not in (int, float) or name in dir(type(model)) or not name.isidentifier():
             raise Unfit(f"counters: {name} is no number of this model")
     vars(model).update(counters)
 
