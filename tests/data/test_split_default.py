@@ -235,15 +235,14 @@ def test_random_data_with_ties_hold_out_the_same_rows_whatever_the_order_of_line
         {"encoding": "no-such"},
         {"field_separator": ""},
         {"field_separator": 3},
-        {"eval_args": {"split": 3}},
         {"load_col": "all"},
         {"data_path": 3},
     ],
     ids=str,
 )
-def test_settings_of_a_wrong_kind_are_not_stumbled_over(settings, configured):
+def test_settings_of_a_wrong_kind_are_not_stumbled_over(settings, own):
     """They are refused where they are checked or used, not where the header is looked at."""
-    args = settings.pop("eval_args", {})
-    header = {"data_path": "", "TIME_FIELD": "t", "field_separator": "\t"} | settings
-    assert splits.has_times(header, "tiny") in (True, False)
-    assert splits.complete([args], False)[0]["order"] == "RO"
+    header = {"data_path": str(own), "TIME_FIELD": "timestamp", "field_separator": "\t"}
+    assert splits.has_times(header | settings, "tiny")
+    assert not splits.has_times(header, "timeless")  # the control
+    assert splits.complete([{"split": 3}], False)[0]["order"] == "RO"

@@ -260,7 +260,10 @@ def test_a_tie_is_counted_with_the_row_that_is_left(tmp_path, write_inter, build
     assert ties == {"any": 2, "new": 1}
 
 
-def test_who_has_no_other_item_has_no_history_and_is_counted(tmp_path, write_inter, build_data):
+@pytest.mark.parametrize("behaviors", [BUYS, {}], ids=["buys", "plain"])
+def test_who_has_no_other_item_has_no_history_and_is_counted(
+    behaviors, tmp_path, write_inter, build_data
+):
     log = [("only", "a", "view", 1), ("only", "a", "buy", 2), ("only", "a", "buy", 3)]
     log += [
         ("more", "c", "view", 0),
@@ -271,7 +274,9 @@ def test_who_has_no_other_item_has_no_history_and_is_counted(tmp_path, write_int
     log += [("other", "d", "view", 1), ("other", "e", "view", 2)]
     write_inter(tmp_path, "tiny", log)
     for model in ("ICDDT", "Pop"):
-        _, data, (_, _, test) = build_data(tmp_path, model, **BUYS, **LAST, held_out_items="new")
+        _, data, (_, _, test) = build_data(
+            tmp_path, model, **behaviors, **LAST, held_out_items="new"
+        )
         assert data.split_report["test_rows_without_history"] == 1
         assert data.split_report["rows_of_held_out_items_dropped"] == 3
         name = test._dataset.id2token("user_id", test._dataset.inter_feat["user_id"].numpy())
