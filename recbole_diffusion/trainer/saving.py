@@ -102,6 +102,8 @@ class SavingHooks:
         best = str(resume_file).removesuffix(".last.pth") + ".best.pth"
         if state["best_epoch"] and not Path(best).is_file():
             raise checkpoint.CheckpointError(f"{best}, the run's best model so far, is not there")
+        if state["best_epoch"]:  # else a damaged one would be found when all is trained
+            checkpoint.check_fields(checkpoint.load(best), best, RUN)
         self._load_weights(resume_file, state)
         checkpoint.check_settings(state, self.config, resume_file)
         try:
