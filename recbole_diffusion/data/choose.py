@@ -1,10 +1,13 @@
 """Which data set class does a run read its rows with?"""
 
+from functools import lru_cache
+
 from recbole.data.dataset import Dataset, KnowledgeBasedDataset
 from recbole.utils import ModelType
 
 from recbole_diffusion.config.names import class_named_by
 from recbole_diffusion.config.values import ConfigError
+from recbole_diffusion.data.columns import ReadAsWritten
 from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
 from recbole_diffusion.data.splits import BehaviorData
 
@@ -23,7 +26,8 @@ def get_dataset(config):
         config (Config): the run's configuration.
 
     Returns:
-        type: the one that the model names, else the one for its kind of model.
+        type: the one that the model names, else the one for its kind of model; reads files to the
+        letter.
 
     Raises:
         ConfigError: if it is one of RecBole's and is asked to read behaviours or whole sequences.
@@ -43,4 +47,9 @@ def get_dataset(config):
             f"{config['model']} needs a data set of its own in RecBole, which does not know SPLIT: "
             "sequence"
         )
-    return found
+    return found if issubclass(found, ReadAsWritten) else _as_written(found)
+
+
+@lru_cache
+def _as_written(found):
+    return type(found.__name__, (ReadAsWritten, found), {})

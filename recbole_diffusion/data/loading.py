@@ -6,7 +6,8 @@ import numpy as np
 from recbole.utils.enum_type import FeatureSource, FeatureType
 
 from recbole_diffusion.config.keys import of_kind
-from recbole_diffusion.data.lines import DataError, check_lines, first_bad_number
+from recbole_diffusion.data.columns import ReadAsWritten
+from recbole_diffusion.data.lines import DataError, line_of
 
 POSITION = "position"  # column: how many earlier interactions of its user a row has
 TIED = "tied"  # column until the split is done: the stamp is that of the interaction before
@@ -16,7 +17,7 @@ class DataNotFoundError(DataError):
     """The data set's files are not there; the message says how to prepare them."""
 
 
-class CheckedRows:
+class CheckedRows(ReadAsWritten):
     """Loading of interactions with checks; mixed in before a RecBole data set.
 
     ``config`` keys read: ``BEHAVIOR_FIELD``, ``behavior_from``, ``target_behavior``, ``SPLIT``,
@@ -73,16 +74,6 @@ class CheckedRows:
             )
         super()._load_data(token, dataset_path)
 
-    def _load_feat(self, filepath, source):
-        """RecBole's reading of an atomic file, with a word on what is wrong with it and where."""
-        form = (filepath, self.config["field_separator"], self.config["encoding"])
-        if source == FeatureSource.INTERACTION:
-            check_lines(*form)
-        try:
-            return super()._load_feat(filepath, source)
-        except ValueError as error:
-            raise DataError(first_bad_number(*form) or f"{filepath}: {error}") from error
-
     def _load_inter_feat(self, token, dataset_path):
         super()._load_inter_feat(token, dataset_path)
         self._check_rows(Path(dataset_path))
@@ -116,13 +107,15 @@ class CheckedRows:
 
     def _place(self, row):
         """The file and 1-based line of a row of the loaded table, for messages."""
-        if not self.ready_made:
-            return f"{self.dataset_name}.inter line {row + 2}"
-        for part, size in zip(self.config["benchmark_filename"], self.file_size_list):
+        parts = self.config["benchmark_filename"] or []
+        name = f"{self.dataset_name}.inter"
+        for part, size in zip(parts, self.file_size_list if parts else []):
+            name = f"{self.dataset_name}.{part}.inter"
             if row < size:
-                return f"{self.dataset_name}.{part}.inter line {row + 2}"
+                break
             row -= size
-        raise IndexError(row)
+        path = Path(self.dataset_path, name)
+        return f"{name} line {line_of(path, row, self.config['encoding'])}"
 
     def _check_rows(self, folder):
         table = self.inter_feat
@@ -171,7 +164,8 @@ class CheckedRows:
 
     def _check_kinds(self, files, behavior_source):
         """A column of another type than its use needs would be read as something else."""
-        kinds = {behavior_source: FeatureType.FLOAT}
+        kinds = {self.uid_field: FeatureType.TOKEN, self.iid_field: FeatureType.TOKEN}
+        kinds[behavior_source] = FeatureType.FLOAT
         if self.has_positions:  # ids of stamps would be in the order of their first lines
             kinds[self.time_field] = FeatureType.FLOAT
         if behavior_source is None:
