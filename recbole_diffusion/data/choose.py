@@ -7,8 +7,8 @@ from recbole.utils import ModelType
 
 from recbole_diffusion.config.names import class_named_by
 from recbole_diffusion.config.values import ConfigError
-from recbole_diffusion.data.columns import ReadAsWritten
 from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
+from recbole_diffusion.data.repeats import WholeRows
 from recbole_diffusion.data.splits import BehaviorData
 
 OF_A_KIND = {
@@ -26,8 +26,8 @@ def get_dataset(config):
         config (Config): the run's configuration.
 
     Returns:
-        type: the one that the model names, else the one for its kind of model; reads files to the
-        letter.
+        type: the one that the model names, else the one for its kind of model; counts repeated
+        lines once.
 
     Raises:
         ConfigError: if it is one of RecBole's and is asked to read behaviours or whole sequences.
@@ -47,9 +47,9 @@ def get_dataset(config):
             f"{config['model']} needs a data set of its own in RecBole, which does not know SPLIT: "
             "sequence"
         )
-    return found if issubclass(found, ReadAsWritten) else _as_written(found)
+    return found if issubclass(found, WholeRows) else _whole(found)
 
 
 @lru_cache
-def _as_written(found):
-    return type(found.__name__, (ReadAsWritten, found), {})
+def _whole(found):
+    return type(found.__name__, (WholeRows, found), {})

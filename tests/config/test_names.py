@@ -21,8 +21,8 @@ from recbole_diffusion.config.names import (
     resolve,
 )
 from recbole_diffusion.data.choose import get_dataset
-from recbole_diffusion.data.columns import ReadAsWritten
 from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
+from recbole_diffusion.data.repeats import WholeRows
 from recbole_diffusion.model.general_recommender import ldiffrec
 from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
 from recbole_diffusion.trainer.choose import get_trainer
@@ -165,8 +165,8 @@ def test_the_data_set_is_ours_unless_a_model_of_recbole_needs_its_own():
     assert dataset("ICDDT") is dataset("SASRec") is LazySequentialDataset
     assert dataset("Pop") is dataset("MultiVAE") is GeneralDataset
     assert dataset("DIEN").__name__ == "DIENDataset"
-    assert dataset("FM").__bases__ == (ReadAsWritten, Dataset)
-    assert dataset("FEARec").__bases__ == (ReadAsWritten, SequentialDataset)
+    assert dataset("FM").__bases__ == (WholeRows, Dataset)
+    assert dataset("FEARec").__bases__ == (WholeRows, SequentialDataset)
     assert dataset("FM") is dataset("FFM")
     own = type("DIEN", (SASRec,), {"__module__": "my_module"})  # of that name, but not RecBole's
     assert dataset(own) is LazySequentialDataset
@@ -181,7 +181,7 @@ def test_a_class_of_ones_own_names_its_data_set():
 
     behaviors = {"BEHAVIOR_FIELD": "behavior", "target_behavior": "buy"}
     host = dataset("recbole.data.dataset:SequentialDataset")
-    assert host.__bases__ == (ReadAsWritten, SequentialDataset)
+    assert host.__bases__ == (WholeRows, SequentialDataset)
     assert dataset("recbole_diffusion.data.dataset:GeneralDataset", **behaviors) is GeneralDataset
     with pytest.raises(ValueError, match="Own needs a data set of its own.*unset BEHAVIOR_FIELD"):
         dataset("recbole.data.dataset:SequentialDataset", **behaviors)
