@@ -136,7 +136,7 @@ def test_without_behaviours_a_ready_made_split_is_recboles_row_for_row_for_gener
 ):
     for seed, part in enumerate(PARTS):
         write_inter(tmp_path, "tiny", random_log(seed=seed), part=part)
-    settings = {"benchmark_filename": list(PARTS)}
+    settings = {"benchmark_filename": list(PARTS), "allow_overlap": True}
     ours, host = both_splits(tmp_path, "tiny", "MultiVAE", **settings)
     for our_part, host_part in zip(ours, host, strict=True):
         assert same(columns(our_part), columns(host_part))
