@@ -1,5 +1,6 @@
 """Trainers: RecBole's, with checkpoints that resume, a time budget, and an honest evaluation."""
 
+import secrets
 from pathlib import Path
 from time import monotonic, strftime
 
@@ -66,8 +67,11 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
     """
 
     def __init__(self, config, model):
+        Path(config["checkpoint_dir"]).mkdir(parents=True, exist_ok=True)  # two runs at once
         super().__init__(config, model)
-        name = f"{checkpoint.run_name(config)}-{strftime('%Y%m%d-%H%M%S')}"
+        # Two runs of one command in one second have names of their own.
+        when = f"{strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        name = f"{checkpoint.run_name(config)}-{when}"
         self.saved_model_file = str(Path(self.checkpoint_dir, f"{name}.best.pth"))
         self.last_file = str(Path(self.checkpoint_dir, f"{name}.last.pth"))
         self.schedulers = {}

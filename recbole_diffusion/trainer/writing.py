@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 from contextlib import contextmanager
 
 try:
@@ -10,6 +11,7 @@ except ImportError:  # not on Windows: what a killed run left there stays
     fcntl = None
 
 ENDING = ".writing"
+A_MOMENT = 60  # seconds in which an empty file may be one that is not locked yet
 
 
 @contextmanager
@@ -28,26 +30,20 @@ def replacing(path):
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _delete_left(path)
-    beside, file = _begin(path)
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{ENDING}")
     try:
-        with file:
+        with open(beside, "xb") as file:
+            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        try:
+            os.replace(beside, path)
+        except FileNotFoundError as error:  # taken for a dead one's before it was locked
+            raise OSError(error.errno, f"{beside} was deleted while it was written") from error
     except BaseException:  # a Ctrl-C too
         beside.unlink(missing_ok=True)
         raise
-
-
-def _begin(path):
-    """A new file beside ``path`` that nobody takes for one of a killed process."""
-    while True:
-        beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{ENDING}")
-        file = open(beside, "xb")  # noqa: SIM115 - the caller closes it
-        if not _lock(file) or beside.exists():  # else it was deleted before it was locked
-            return beside, file
-        file.close()
 
 
 def _delete_left(path):
@@ -56,7 +52,8 @@ def _delete_left(path):
             continue
         try:
             with open(left, "rb") as file:
-                if _lock(file):  # who wrote it is gone
+                begun = time.time() - left.stat().st_mtime < A_MOMENT and not left.stat().st_size
+                if not begun and _lock(file):  # who wrote it is gone
                     left.unlink(missing_ok=True)
         except OSError:
             continue  # somebody else's, or gone
