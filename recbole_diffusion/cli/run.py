@@ -37,8 +37,9 @@ def run(arguments):
     files = str(settings.pop("config_files", "")).split()
     model = settings.pop("model", None)
     dataset = settings.pop("dataset", None)
-    if not files:
-        model, dataset = model or "ICDDT", dataset or "ml-100k"
+    if not files:  # an empty one is an unset variable of a shell, which Config refuses
+        model = "ICDDT" if model is None else model
+        dataset = "ml-100k" if dataset is None else dataset
     result = run_recbole_diffusion(model, dataset, files, settings)
     print(table(result))
     return 0

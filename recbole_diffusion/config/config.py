@@ -235,11 +235,17 @@ class Config(HostConfig):
     def _of_kind(self, key, value, kind):
         """A value that was given, if it is of a kind; 1e3 as a name is the text that was typed."""
         fault, text = kind.fault(value), self.texts.get(key)
-        if text is not None and isinstance(value, bool | int | float):
-            if (fault or (kind.text and str(value) != text)) and kind.fault(text) is None:
+        if text is not None and kind.fault(text) is None:
+            number = isinstance(value, bool | int | float)
+            lost = value is None and not text.strip()  # a space that parts columns
+            form = isinstance(value, list | dict) and not kind.text  # [5,inf] is no list
+            if fault and (number or lost or form or value == ""):
+                return text
+            if number and kind.text and str(value) != text:
                 return text
         if fault:
-            nothing = " or ~" if key in self.declared.optional else ""
+            optional = key in self.declared.optional and not fault.endswith(" or ~")
+            nothing = " or ~" if optional else ""
             raise ConfigError(f"{key} is {shown(value)}, it must be {fault}{nothing}")
         return value
 

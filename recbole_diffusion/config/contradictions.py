@@ -1,12 +1,13 @@
 """Which settings contradict each other? Refused before data are read, with both by name."""
 
-import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from recbole.utils import ModelType
 
 from recbole_diffusion import compat
 from recbole_diffusion.config.keys import of_kind
+from recbole_diffusion.config.kinds import shown
 from recbole_diffusion.config.values import ConfigError
 
 WITHOUT_K = ("gauc", "auc", "mae", "rmse", "logloss")  # metrics that have one value
@@ -67,16 +68,19 @@ def _check_result_file(file):
     """A result that cannot be written would be lost after training."""
     if file is None:
         return
-    path = Path(file)
-    if path.is_dir():
-        raise ConfigError(f"result_file {file} is a folder")
-    parent = path.parent
-    while not parent.exists() and parent != parent.parent:
-        parent = parent.parent  # it is made when the result is written
-    if not parent.is_dir():
-        raise ConfigError(f"result_file {file} cannot be written: {parent} is no folder")
-    if not os.access(parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise ConfigError(f"result_file {file} cannot be written: no right to write there")
+    try:
+        path = Path(file)
+        if path.is_dir():
+            raise ConfigError(f"result_file {shown(file)} is a folder")
+        parent = path.parent
+        while not parent.exists() and parent != parent.parent:
+            parent = parent.parent  # it is made when the result is written
+        with TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"result_file {shown(file)} cannot be written: {error.strerror}"
+        ) from error
 
 
 def _check_valid_metric(config):

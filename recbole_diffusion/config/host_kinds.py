@@ -28,7 +28,7 @@ SHARED = {
     "metric_decimal_place": "int in [0, 16]",
     # columns
     "field_separator": "separator",
-    "seq_separator": "separator",
+    "seq_separator": "between",
     "encoding": "codec or ~",
     "USER_ID_FIELD": "name",
     "ITEM_ID_FIELD": "name",
@@ -60,7 +60,7 @@ SHARED = {
     "discretization": "buckets or ~",
     "kg_reverse_r": "bool",
     # rows and splits
-    "benchmark_filename": "nonempty list of name or ~",
+    "benchmark_filename": "any",  # the data set says what it needs of them
     "rm_dup_inter": "str in [first, last] or ~",
     "val_interval": "dict of value_interval or ~",
     "filter_inter_by_user_or_item": "bool",
@@ -79,7 +79,7 @@ SHARED = {
     "learning_rate": "float in (0, 100]",
     "weight_decay": "float at least 0",
     "train_neg_sample_args": "negatives or ~",
-    "eval_step": "int above 0",
+    "eval_step": "int at least 0",
     "stopping_step": "int at least 0",
     "clip_grad_norm": "gradient or ~",
     "require_pow": "bool",

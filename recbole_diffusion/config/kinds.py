@@ -117,7 +117,7 @@ def is_bare(declaration):
 def _one(text):
     """The kind of a declaration without ``or``."""
     if text == "~":
-        return Kind("~ (nothing)", lambda value: None if value is None else "~ (nothing)")
+        return Kind("~", lambda value: None if value is None else "~")
     if text == "any":
         return Kind("anything", lambda value: None, text=True)
     if text in _named:
@@ -217,8 +217,10 @@ def _dict(of):
     def fault(value):
         if not isinstance(value, dict):
             return words
-        if not all(isinstance(key, str) and key for key in value):
+        if not all(type(key) in (str, int) for key in value):
             return f"{words}, and each key text"
+        if any(":" in str(key) and entry is None for key, entry in value.items()):
+            return f"{words}, with a space after the colon"
         return next((words for entry in value.values() if of.fault(entry) is not None), None)
 
     return Kind(words, fault, dict)

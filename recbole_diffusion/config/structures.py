@@ -42,6 +42,15 @@ def _is_separator(value):
     return len(value) == 1 or re.escape(value) == value
 
 
+def _is_between(value):
+    """What parts the entries of a sequence, taken as it is."""
+    return (
+        isinstance(value, str)
+        and bool(value)
+        and not any(c.isalnum() or c in "\r\n\0" for c in value)
+    )
+
+
 def _is_codec(value):
     if not isinstance(value, str):
         return False
@@ -183,6 +192,7 @@ name_kind(
     "one character that is no letter, digit, quotation mark, _ or :",
     lambda value: not _is_separator(value),
 )
+name_kind("between", "text without letters and digits", lambda value: not _is_between(value))
 name_kind("interval", "an interval like [5,inf) or (0,10]", lambda value: not is_interval(value))
 name_kind(
     "value_interval",

@@ -23,6 +23,7 @@ from recbole_diffusion.data.digest import interactions
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.loading import CheckedRows, DataNotFoundError
 from recbole_diffusion.evaluator.divisors import over_all_rows, over_all_users
+from recbole_diffusion.quick_start.explain import naming_settings
 from recbole_diffusion.quick_start.item_clusters import item_clusters, wrong_clusters
 from recbole_diffusion.quick_start.item_table import item_table
 from recbole_diffusion.quick_start.log import begin_log
@@ -52,9 +53,9 @@ def run_recbole_diffusion(
         saved (bool): write checkpoints and test the best model; without, test the last one.
 
     Returns:
-        dict: model, dataset, seed, recbole (its version), config, best_epoch, epochs, stopped_by,
-        best_valid_result, protocol (split, rows, masking and device in words), test_result,
-        test_result_all_users (None unless asked for),
+        dict: model, dataset, seed, device, recbole (its version), config, best_epoch, epochs,
+        stopped_by, best_valid_result, protocol (split, rows, masking and device in words),
+        test_result, test_result_all_users (None unless asked for),
         test_result_all_rows (None unless test rows without history were counted),
         never_trained_items (see `NeverTrainedAudit`; ``barred_all_rows`` are its metrics over
         all test rows), split, build_seconds (of the model, with what it trains first),
@@ -107,6 +108,7 @@ def training_report(config, trainer):
         "model": config["model"],
         "dataset": config["dataset"],
         "seed": config["seed"],
+        "device": str(config["device"]),
         "recbole": recbole.__version__,
         "best_epoch": trainer.best_epoch,
         "epochs": trainer.epochs_done,
@@ -165,24 +167,26 @@ def fit(config, saved=True, after_validation=None):
     data, (train_data, valid_data, test_data) = read_data(config)
     split = dict(getattr(data, "split_report", {}))
     logger.info("split: " + ", ".join(f"{key} {value}" for key, value in split.items()))
+    logger.info(f"device: {config['device']}")
 
     resume_file = _resume_file(config)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    begin = monotonic()
-    network = make_network(config, train_data._dataset, resume_file).to(config["device"])
-    build_seconds = monotonic() - begin
-    trainer = get_trainer(config)(config, network)
-    trainer.attach(train_data._dataset)
-    trainer.build_seconds = build_seconds
-    if resume_file:
-        trainer.resume_checkpoint(resume_file)
-    trainer.fit(
-        train_data,
-        valid_data,
-        saved=saved,
-        show_progress=config["show_progress"],
-        callback_fn=after_validation and (lambda epoch, score: after_validation(trainer)),
-    )
+    with naming_settings(config):
+        begin = monotonic()
+        network = make_network(config, train_data._dataset, resume_file).to(config["device"])
+        build_seconds = monotonic() - begin
+        trainer = get_trainer(config)(config, network)
+        trainer.attach(train_data._dataset)
+        trainer.build_seconds = build_seconds
+        if resume_file:
+            trainer.resume_checkpoint(resume_file)
+        trainer.fit(
+            train_data,
+            valid_data,
+            saved=saved,
+            show_progress=config["show_progress"],
+            callback_fn=after_validation and (lambda epoch, score: after_validation(trainer)),
+        )
     return Fitted(trainer, train_data, valid_data, test_data, split)
 
 

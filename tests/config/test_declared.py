@@ -11,7 +11,6 @@ from recbole.model import general_recommender as general
 from recbole.model import sequential_recommender as sequential
 
 from recbole_diffusion.cli.parsing import parse_settings
-from recbole_diffusion.config import declared as declared_module
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.declared import declared, in_comments
 from recbole_diffusion.config.host_kinds import OF_MODELS, SHARED
@@ -118,7 +117,9 @@ LEGAL = [
     ("SASRec", {"eval_args": {"mode": {"valid": "uni100", "test": "full"}}}),
     ("SASRec", {"clip_grad_norm": {"max_norm": 5, "norm_type": 2}}),
     ("SASRec", {"state": "debug", "gpu_id": "", "topk": [10]}),
-    ("SASRec", {"field_separator": ",", "seq_separator": ";"}),
+    ("SASRec", {"field_separator": ",", "seq_separator": " | "}),
+    ("SASRec", {"field_separator": "\t", "seq_separator": " "}),
+    ("SASRec", {"user_inter_num_interval": "[5,inf]"}),
     ("SASRec", {"data_path": Path("data"), "checkpoint_dir": "1e3"}),
     ("SASRec", {"valid_metric_bigger": True, "device": "cpu"}),
     ("BPR", {"eval_args": {"split": {"RS": [8, 1, 1]}, "group_by": None}}),
@@ -142,7 +143,9 @@ LEGAL = [
 @pytest.mark.parametrize("model, settings", LEGAL, ids=str)
 def test_a_legal_value_is_never_refused(model, settings):
     config = accepted(model, **settings)
-    assert all(key in config for key in settings)
+    for key, value in settings.items():
+        text = isinstance(value, str) and "separator" in key
+        assert config[key] == value if text else key in config
 
 
 @pytest.mark.parametrize("file", sorted(properties_dir().glob("tune/*.yaml")), ids=lambda f: f.stem)
@@ -198,6 +201,7 @@ WRONG = [
     ({"learner": "adma"}, "learner is 'adma', it must be one of adam"),
     ({"metrics": []}, r"metrics is \[\], it must be a list"),
     ({"eval_args": "{split:{LS:valid_and_test}}"}, "eval_args is .* write a space after the colon"),
+    ({"load_col": "{inter:5}"}, "load_col is .* space after the colon"),
     ({"eval_args": {"order": "XO"}}, "eval_args is .* whose order is one of RO, TO, not 'XO'"),
     ({"hidden_size": -4}, "hidden_size is -4, it must be a whole number from 1 to"),
     ({"hidden_size": 0}, "hidden_size is 0"),
@@ -314,8 +318,12 @@ def test_text_of_digits_stays_text_where_a_name_is_meant():
 # ---------------------------------------------------------------- where the result goes
 def test_a_result_file_that_cannot_be_written_is_found_before_training(tmp_path):
     (tmp_path / "file").write_text("")
-    for wrong, words in ((".", "is a folder"), ("file/result.json", "is no folder")):
-        with pytest.raises(ConfigError, match=f"result_file {wrong} .*{words}"):
+    for wrong, words in {
+        ".": "is a folder",
+        "file/result.json": "cannot be written: Not a directory",
+        "a" * 300: "cannot be written: File name too long",
+    }.items():
+        with pytest.raises(ConfigError, match=f"result_file '{wrong[:70]}.* {words}"):
             accepted("Pop", result_file=wrong)
     accepted("Pop", result_file="new/folder/result.json")
     assert not (tmp_path / "new").exists()
@@ -333,4 +341,3 @@ def test_a_stranger_that_declares_nothing_is_left_alone(tmp_path, monkeypatch):
     assert accepted(model, knob=0.5, lever="x")["knob"] == 0.5
     with pytest.raises(ConfigError, match="wheel is 0.5, it must be a whole number above 0"):
         accepted(model, wheel=0.5)
-    assert declared_module._has_meaning("int above 0")
