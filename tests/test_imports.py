@@ -21,7 +21,7 @@ MAY_KNOW = {
     "data": {"config"},
     "model": {"diffusion", "config", *PLAIN_DATA},
     "evaluator": {"lazy", "config", "data", "diffusion"},
-    "trainer": {"lazy", "config", "data", "model", "evaluator"},
+    "trainer": {"lazy", "config", "data", "diffusion", "model", "evaluator"},
     "quick_start": BELOW,
     "saved_run": {"quick_start"},
     "tune": BELOW | {"quick_start"},
