@@ -9,18 +9,19 @@ import recbole_diffusion
 
 PACKAGE = Path(recbole_diffusion.__file__).parent
 PLAIN_DATA = {"data.lines", "data.runs", "data.loading"}  # helpers that a model may use
-BELOW = {"lazy", "compat", "diffusion", "config", "data", "model", "evaluator", "trainer"}
+BELOW = {"lazy", "compat", "doors", "diffusion", "config", "data", "model", "evaluator", "trainer"}
 
 # Folder or file at the top: what it may import. A name with a dot is one file of a folder.
 MAY_KNOW = {
     "lazy": set(),
     "compat": set(),
+    "doors": set(),
     "diffusion": set(),
-    "config": {"lazy", "compat"},
+    "config": {"lazy", "compat", "doors"},
     "data": {"config"},
     "model": {"diffusion", "config", *PLAIN_DATA},
     "evaluator": {"lazy", "config", "data", "diffusion"},
-    "trainer": {"lazy", "config", "data", "model", "evaluator"},
+    "trainer": {"lazy", "config", "data", "diffusion", "model", "evaluator"},
     "quick_start": BELOW,
     "saved_run": {"quick_start"},
     "tune": BELOW | {"quick_start"},

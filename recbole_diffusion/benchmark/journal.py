@@ -10,56 +10,183 @@ Each record has a ``kind``:
 - ``run``: a run that is done or has failed;
 - ``outdated``: a run that is no longer a result of the plan.
 
+Each line begins with the ``check`` of its content and of all that stands before it: what was
+changed, deleted, doubled or moved is found, with its line. A last line without an end is what a
+kill leaves, and does not count.
+
 Formats: 1 has no ``sitting`` and no ``config``: each run has its whole configuration in its result.
+1 and 2 have no ``check``.
 """
 
+import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
-FORMAT = 2
+from recbole_diffusion.benchmark.records import check_record
+
+FORMAT = 3
+CHECKED = 3  # the first format whose lines have a check
+CHECK = re.compile(rb'\{"check": "([0-9a-f]{16})", ')
+
+
+class JournalError(ValueError):
+    """A journal that cannot be read or written; the message names the file and the line."""
+
+
+class NewerFormat(ValueError):
+    """Records that only a later version understands."""
 
 
 class Journal:
-    """The records of a benchmark; one process at a time writes.
+    """The records of a benchmark; one process at a time writes. Nothing is made or changed before
+    the first record is added.
 
     Args:
-        path (str or Path): the file; made if it is not there.
+        path (str or Path): the file.
 
     Raises:
-        ValueError: if another process writes to it.
+        JournalError: if another process writes to it, or it is damaged.
     """
 
     def __init__(self, path):
+        self.path = Path(path)
+        self.file = None
+        self.begun = False
+        if os.path.lexists(self.path):
+            self._open(os.O_RDWR)
+
+    def _open(self, flags):
         import fcntl  # not on Windows, where the package is not tested
 
-        self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = open(self.path, "a+b")
+        self.file = os.open(self.path, flags, 0o666)
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self.file.close()
-            raise ValueError(f"another benchmark is writing to {self.path}") from error
-        self.file.seek(0)
-        whole = self.file.read().rfind(b"\n") + 1
-        self.file.truncate(whole)  # a kill can leave half a line
+            self.__exit__()
+            raise JournalError(f"another benchmark is writing to {self.path}") from error
+
+    def _begin(self):
+        """Makes the file if it is not there, and takes away what a kill left of a last line."""
+        if self.file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._open(os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            except FileExistsError:
+                raise JournalError(f"another benchmark has begun to write to {self.path}") from None
+        content = self.path.read_bytes()
+        lines, _ = _read_lines(self.path, content)
+        whole = b"".join(line + b"\n" for line in lines)
+        self.size, self.digest = len(whole), hashlib.sha256(whole)
+        os.ftruncate(self.file, min(self.size, len(content)))
+        if len(content) < self.size:  # the last line lacks its end alone
+            self._put(b"\n", len(content))
+        self.begun = True
 
     def append(self, record):
         """Adds one record; after it returns, a kill does not lose it.
 
         Args:
             record (dict): plain values.
+
+        Raises:
+            JournalError: if it cannot be written, of which then nothing is left in the file.
         """
-        self.file.write(json.dumps(record).encode() + b"\n")
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        if not self.begun:
+            self._begin()
+        content = json.dumps(record, allow_nan=False).encode()
+        line = b'{"check": "' + _check(self.digest, content) + b'", ' + content[1:] + b"\n"
+        self._put(line, self.size)
+        self.size += len(line)
+        self.digest.update(line)
+
+    def _put(self, content, at):
+        try:
+            written = os.pwrite(self.file, content, at)
+            if written < len(content):
+                raise OSError(f"only {written} of {len(content)} bytes fit")
+            os.fsync(self.file)
+        except OSError as error:
+            os.ftruncate(self.file, at)
+            raise JournalError(
+                f"{self.path} cannot be written: {error.strerror or error}; what was recorded "
+                "before is whole, and the same command goes on"
+            ) from error
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.file.close()
+        if self.file is not None:
+            os.close(self.file)
+            self.file = None
+
+
+def _check(digest, content):
+    """The check of a line after what ``digest`` has seen; 16 characters."""
+    digest = digest.copy()
+    digest.update(content)
+    return digest.hexdigest()[:16].encode()
+
+
+def _read_lines(path, content):
+    """The whole lines of a journal without their ends, and their records."""
+    lines = content.split(b"\n")
+    last = len(lines)
+    found, records, digest, checked = [], [], hashlib.sha256(), False
+    for number, line in enumerate(lines, 1):
+        if number == last and not line:
+            break
+        try:
+            record, checked = _read_line(line, digest, checked)
+        except NewerFormat as error:
+            raise JournalError(f"{path} {error}") from None
+        except (ValueError, RecursionError) as error:
+            if number == last and not (_is_json(line) or _is_json(line[:-1])):
+                break  # a kill leaves a line without its end
+            if isinstance(error, RecursionError):
+                error = "it is nested too deeply"
+            raise JournalError(
+                f"{path}, line {number} is not a record of a benchmark: {error}"
+            ) from None
+        found.append(line)
+        if record is not None:
+            records.append(record)
+        digest.update(line + b"\n")
+    return found, records
+
+
+def _is_json(line):
+    try:
+        json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _read_line(line, digest, checked):
+    """The record of a line (None of an empty one), and whether lines have checks from here on."""
+    if not line and not checked:
+        return None, checked
+    match = CHECK.match(line)
+    if not match and checked:
+        raise ValueError("it has no check, as those before it have: it was changed")
+    if match:
+        line = b"{" + line[match.end() :]
+        if _check(digest, line) != match[1]:
+            raise ValueError("it, or what stood before it, was changed after it was written")
+    record = json.loads(line.decode("utf-8"))
+    newest = record.get("format", 1) if isinstance(record, dict) else 1
+    if type(newest) is int and newest > FORMAT:
+        raise NewerFormat(
+            f"has format {newest}, and this recbole-diffusion reads formats up to {FORMAT}: "
+            "update it"
+        )
+    check_record(record)
+    if newest >= CHECKED and not match:
+        raise ValueError("it has no check, as its format has: it was changed")
+    return record, bool(match)
 
 
 def read_journal(path):
@@ -72,25 +199,25 @@ def read_journal(path):
         list of dict: in the order they were written; empty without a file.
 
     Raises:
-        ValueError: on a line that is not a record, with its number, or if the journal has a newer
-            format than ``FORMAT``.
+        JournalError: if it is no file, or on a line that is not a record, was changed after it was
+            written, or has a newer format than ``FORMAT``, with its number.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
-    whole, _, _ = path.read_bytes().rpartition(b"\n")
-    records = []
-    for number, line in enumerate(whole.split(b"\n"), 1):
-        try:
-            records += [json.loads(line)] if line else []
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number} is not a record of a benchmark") from error
-    newest = max((record.get("format", 1) for record in records), default=1)
-    if newest > FORMAT:
-        raise ValueError(
-            f"{path} has format {newest}, and this recbole-diffusion reads formats up to {FORMAT}: "
-            "update it"
-        )
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise JournalError(f"cannot read {path}: {error.strerror}") from error
+    records = _read_lines(path, content)[1]
+    known = set()
+    for number, record in enumerate(records, 1):
+        if record["kind"] == "run":
+            known.add(place(record))
+        elif record["kind"] == "outdated":
+            if place(record) not in known:
+                raise JournalError(f"{path}: record {number} outdates a run that is not there")
+            known.remove(place(record))
     return records
 
 
@@ -120,9 +247,6 @@ class State:
 
         Args:
             record (dict): of any kind.
-
-        Raises:
-            ValueError: if there is no such kind.
         """
         kind = record["kind"]
         if kind == "sitting":
@@ -137,10 +261,8 @@ class State:
             self.configs[record["id"]] = record["config"]
         elif kind == "run":
             self.runs[place(record)] = self.done[record["id"]] = record
-        elif kind == "outdated":
-            del self.runs[place(record)]
         else:
-            raise ValueError(f"no record of a benchmark is of kind {kind!r}")
+            del self.runs[place(record)]
 
     def config(self, run):
         """The configuration of a run.

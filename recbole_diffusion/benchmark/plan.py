@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_diffusion.benchmark.protocol import SHARED
+from recbole_diffusion.config.foreign import refuse_unnamed, vouch
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.names import resolve
 from recbole_diffusion.config.paths import properties_dir
@@ -173,6 +174,8 @@ def run_id(run, dataset, settings, sampling_seeds):
     Returns:
         str: label and ten hexadecimal characters.
     """
+    # Which split it is, the hash of the held-out rows says; older journals do not have the key.
+    settings = {key: value for key, value in settings.items() if key != "split_seed"}
     parts = [run.entry.label, run.entry.model, dataset, run.phase, run.number, run.seed, settings]
     if run.phase == "seed":
         parts.append(sampling_seeds)
@@ -210,6 +213,7 @@ def make_plan(options, file=None):
             near = difflib.get_close_matches(str(key), known | of_all, n=1)
             hint = f"did you mean '{near[0]}'?" if near else "settings of runs go to `settings:`"
             raise ConfigError(f"{file}: a benchmark has no '{key}'; {hint}")
+    vouch(options)
     options = {k: parse_value(v) if isinstance(v, str) else v for k, v in options.items()}
     settings |= _files(given.get("config_files")) | _settings(given.get("settings"))
     settings |= {key: given[key] for key in of_all & given.keys()}
@@ -219,6 +223,11 @@ def make_plan(options, file=None):
     limit = settings["max_train_seconds"]
     if limit is not None and (type(limit) not in (int, float) or not limit > 0):
         raise ConfigError(f"max_train_seconds is {limit!r}, not a number above 0")
+    if type(settings["split_seed"]) is not int:
+        raise ConfigError(
+            f"split_seed is {settings['split_seed']!r}, not a whole number: all rows and seeds of "
+            "a benchmark share one split"
+        )
     own = set(of_kind("benchmark")) & set(settings)
     if own:
         raise ConfigError(f"{sorted(own)[0]} is set by the benchmark itself")
@@ -232,6 +241,8 @@ def make_plan(options, file=None):
         raise ConfigError(f"ablate is {values['ablate']!r}, neither True nor False")
     if values["ablate"]:
         entries = _with_ablations(entries)
+    for entry in entries:
+        refuse_unnamed((settings | entry.settings).get("pretrain"), "pretrain of a file")
     labels = [entry.label for entry in entries] + list(external)
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:
@@ -315,16 +326,21 @@ def _entries(models):
         if label in bases:  # 1 and "1"
             raise ConfigError(f"two rows are called '{label}'")
         name = str(parts.get("model", label))
-        resolve(name)
+        _resolve(name)
         space = parts.get("space")
         bases[label] = [Entry(label, name, settings, space and str(Path(space)))]
     for label, parts, settings in ablations:
         base = _base(label, parts, bases, {name for name, *_ in ablations})
         name = str(parts.get("model", base.model))
-        resolve(name)
+        _resolve(name)
         change = parts.get("change")
         bases[base.label].append(_ablation(base, label, change and str(change), settings, name))
     return [entry for rows in bases.values() for entry in rows]
+
+
+def _resolve(name):
+    refuse_unnamed(name, "the benchmark's file")  # what the command line names was vouched for
+    resolve(name)
 
 
 def _base(label, parts, bases, ablations):

@@ -3,9 +3,9 @@
 import hashlib
 
 import numpy as np
-from recbole.utils import ModelType
 
 from recbole_diffusion.data.loading import POSITION
+from recbole_diffusion.quick_start.protocol_line import measured
 
 # In words, why two models cannot stand in one table.
 SHARED = {
@@ -31,43 +31,34 @@ def describe(config, train_set, valid_set, test_set):
             refused.
 
     Returns:
-        dict: plain values. ``unit`` says what the metrics are means over: ``users`` where every
-        user is ranked once, else ``rows``. ``seen_before`` is the share of the test targets that
-        the user had before, ``valid_seen_before`` that of the validation targets. The hashes
-        are `held_out_hash`'s.
+        dict: plain values, those of `measured` among them. ``seen_before`` is the share of the
+        test targets that the user had before, ``valid_seen_before`` that of the validation
+        targets. The hashes are `held_out_hash`'s.
 
     Raises:
         ValueError: if there are no validation rows, or the ranking is not over all items.
     """
     if valid_set is None:
         raise ValueError(f"{config['dataset']} has no validation rows to select a model on")
-    modes = set(config["eval_args"]["mode"].values())
-    if modes != {"full"}:
-        raise ValueError(f"a benchmark ranks all items; eval_args mode is {modes}")
-    one_by_one = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-    users = test_set.inter_feat[test_set.uid_field].unique()
-    mask = config["mask_history"]
+    modes = config["eval_args"]["mode"]
+    if set(modes.values()) != {"full"}:
+        raise ValueError(
+            f"a benchmark ranks all items: eval_args mode is {modes}, and must be full"
+        )
     split = getattr(train_set, "split_report", {})
-    return {
+    return measured(config, test_set) | {
         "dataset": config["dataset"],
         "held_out_hash": held_out_hash(test_set),
         "valid_hash": held_out_hash(valid_set),
-        "unit": "rows" if one_by_one and len(users) < len(test_set) else "users",
-        "test_rows": len(test_set) if one_by_one else len(users),
-        "test_targets": len(test_set),
         "valid_rows": len(valid_set),
         "users": test_set.user_num - 1,
         "items": test_set.item_num - 1,
         "train_rows": config["train_rows"],
         "train_behaviors": config["train_behaviors"],
         "n_train_rows": len(train_set),
-        "mask_history": (not one_by_one) if mask is None else mask,
-        "candidates": config["candidates"],
         "seen_before": seen_before((train_set, valid_set), test_set),
         "valid_seen_before": seen_before((train_set,), valid_set),
         "rows_without_history": split.get("test_rows_without_history", 0),
-        "behaviors": None if config["BEHAVIOR_FIELD"] is None else config["target_behavior"],
-        "eval_args": {key: config["eval_args"][key] for key in ("split", "order", "mode")},
         "topk": list(config["topk"]),
         "metrics": [name.lower() for name in config["metrics"]],
         "valid_metric": config["valid_metric"].lower(),

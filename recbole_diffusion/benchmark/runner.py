@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 from recbole_diffusion import __version__
+from recbole_diffusion.benchmark.agreement import agree, check_output
 from recbole_diffusion.benchmark.journal import FORMAT, Journal, State, place, read_journal
 from recbole_diffusion.benchmark.plan import run_id
 from recbole_diffusion.benchmark.process import outcome_of, start_process
-from recbole_diffusion.benchmark.protocol import SHARED, refusal
 from recbole_diffusion.benchmark.sitting import describe
 from recbole_diffusion.config.keys import of_kind
 
@@ -34,17 +34,23 @@ class Runner:
         self.running = []
 
     def run(self):
-        """Runs what is left.
+        """Runs what is left. Nothing is written before it is known that the plan can be run.
 
         Raises:
             ValueError: if no model can be run, if the folder holds a benchmark of other data or
                 another protocol, or if another process is at it.
             KeyboardInterrupt: as it comes, after the running trainings were stopped.
         """
-        with Journal(self.output / "journal.jsonl") as journal:
+        path = self.output / "journal.jsonl"
+        check_output(self.output)
+        with Journal(path) as journal:
             self.journal = journal
-            self._read()
-            self._agree()
+            self._read(path)
+            self.say(f"reading {self.plan.dataset} as each of {len(self.plan.entries)} rows would")
+            found = agree(self.plan, self.state.protocol, self.output)
+            for line in found.lines:
+                self.say(line)
+            self._begin(found)
             self._measure_external()
             runs = self.plan.runs()
             left = [run for run in runs if self._to_do(run)]
@@ -62,81 +68,34 @@ class Runner:
                     process.wait()
 
     # ---------------------------------------------------------------- what is known
-    def _read(self):
-        """Takes in what the journal has, and writes the sitting, and the plan if it is another."""
-        plan = self.plan.record() | {"version": __version__, "command": self.command}
-        self.state = State(read_journal(self.journal.path))
-        dataset = self.state.protocol.get("dataset", plan["dataset"])
-        if dataset != plan["dataset"]:
+    def _read(self, path):
+        """Takes in what the journal has."""
+        self.state = State(read_journal(path))
+        dataset = self.state.protocol.get("dataset", self.plan.dataset)
+        if dataset != self.plan.dataset:
             raise ValueError(
-                f"{self.output} holds a benchmark on {dataset}, not on {plan['dataset']}: give "
+                f"{self.output} holds a benchmark on {dataset}, not on {self.plan.dataset}: give "
                 "another --output"
             )
         if self.retry:
             done = self.state.done.items()
             self.state.done = {name: record for name, record in done if record["status"] == "done"}
+
+    def _begin(self, found):
+        """Writes the sitting, and plan, protocol and refusals if they are others."""
+        plan = self.plan.record() | {"version": __version__, "command": self.command}
         self._write({"kind": "sitting", "format": FORMAT} | describe())
         if self.state.plan != json.loads(json.dumps(plan)):
             self._write({"kind": "plan", "plan": plan})
-
-    def _agree(self):
-        """Finds out which models can share one protocol; the first that runs sets it.
-
-        Raises:
-            ValueError: if none can be run, or if the table's protocol was another one.
-        """
-        entries = {
-            entry.label: {
-                "model": entry.model,
-                "dataset": self.plan.dataset,
-                "settings": self.plan.settings | entry.settings,
-            }
-            for entry in self.plan.entries
-        }
-        self.say(f"reading {self.plan.dataset} as each of {len(entries)} rows would")
-        job = {"kind": "describe", "entries": entries}
-        found = self._at_once("describe", job)
-        if isinstance(found.get("error"), str):  # else of a row of that name
-            raise ValueError(found["error"])
-        reasons = {label: one["error"] for label, one in found.items() if "error" in one}
-        for one in found.values():
-            for line in one.get("warnings", []):
-                self.say(line)
-        protocols = {label: one["protocol"] for label, one in found.items() if "protocol" in one}
-        if not protocols:
-            raise ValueError("no model can be run: " + next(iter(reasons.values())))
-        if not self.state.protocol:
-            self._write({"kind": "protocol", "protocol": next(iter(protocols.values()))})
-        table = self.state.protocol
-        shared = {label: refusal(one, table) for label, one in protocols.items()}
-        reasons |= {label: reason for label, reason in shared.items() if reason}
-        if len(reasons) == len(found):
-            raise ValueError(
-                f"no model can be added to the table in {self.output}: "
-                f"{next(iter(reasons.values()))}"
-            )
-        for entry in self.plan.entries:
-            if entry.ablates in reasons:
-                reasons.setdefault(entry.label, f"{entry.ablates} is not in the table")
-        for label, reason in reasons.items():
-            self.say(f"{label} is not run: {reason}")
-        if reasons != self.state.refused:
-            self._write({"kind": "refused", "reasons": reasons})
-        whole = next(one for label, one in protocols.items() if label not in reasons) | table
-        if whole != table:  # set by an earlier version, which measured less
-            self._write({"kind": "protocol", "protocol": whole})
-        same = ", ".join(f"{key} {whole[key]}" for key in SHARED)
-        self.say(
-            f"one protocol: {same}; seen before: {whole['seen_before']:.1%} of the test targets, "
-            f"{whole['valid_seen_before']:.1%} of the validation targets"
-        )
+        if self.state.protocol != found.protocol:
+            self._write({"kind": "protocol", "protocol": found.protocol})
+        if self.state.refused != found.reasons:
+            self._write({"kind": "refused", "reasons": found.reasons})
 
     def _measure_external(self):
         """Measures the lists of other programs, with the loaders of the first row of the table."""
         entry = next(entry for entry in self.plan.entries if entry.label not in self.state.refused)
         for label, path in self.plan.external.items():
-            if not Path(path).is_file():
-                raise ValueError(f"--external: there is no file {path} for {label}")
             content = hashlib.sha256(f"{label}\n".encode() + Path(path).read_bytes())
             name = f"external-{content.hexdigest()[:10]}-{self.state.protocol['held_out_hash']}"
             record = self.state.done.get(name)

@@ -4,6 +4,7 @@
 input does, that is with the process that started it.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_diffusion.benchmark.external import _read as read_lists
 from recbole_diffusion.benchmark.external import measure
 from recbole_diffusion.benchmark.protocol import describe, held_out_hash
 from recbole_diffusion.config import traits
@@ -74,12 +76,18 @@ def describe_all(job):
     """Reads the data of every entry and says under which protocol it would be measured.
 
     Args:
-        job (dict): ``entries``, label to ``model``, ``dataset`` and ``settings``.
+        job (dict): ``entries``, label to ``model``, ``dataset`` and ``settings``; ``lists``, name
+            to the file of lists of another program.
 
     Returns:
         dict: label to ``protocol`` and ``warnings`` (list of str), or to ``error`` in a line.
+
+    Raises:
+        DataError: if lists cannot be read.
     """
     result = {}
+    for path in job["lists"].values():
+        read_lists(path)
     for label, entry in job["entries"].items():
         try:
             config = Config(entry["model"], entry["dataset"], None, as_texts(entry["settings"]))
@@ -104,7 +112,7 @@ def external(job):
             shares the table, ``held_out_hash`` and ``users_file``.
 
     Returns:
-        dict: ``test``, ``beyond`` and ``counts``.
+        dict: ``test``, ``beyond``, ``counts`` and ``users_hash``, the SHA-256 of ``users_file``.
 
     Raises:
         DataError: if the lists are malformed or cannot be measured here.
@@ -114,8 +122,12 @@ def external(job):
     _, loaders = read_data(config)
     _check_held_out(job, loaders[2]._dataset)
     measured = measure(job["path"], config, loaders[0]._dataset, loaders[2])
-    _write_table(job["users_file"], measured.per_user)
-    return {"test": measured.test, "beyond": measured.beyond, "counts": measured.counts}
+    return {
+        "test": measured.test,
+        "beyond": measured.beyond,
+        "counts": measured.counts,
+        "users_hash": _write_table(job["users_file"], measured.per_user),
+    }
 
 
 def _check_held_out(job, test_set):
@@ -128,10 +140,17 @@ def _check_held_out(job, test_set):
 
 
 def _write_table(path, table):
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    beside = f"{path}.writing"
-    table.to_parquet(beside, index=False, compression="zstd")
-    os.replace(beside, path)
+    """Writes values per user, and gives the SHA-256 of the file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".writing")
+    try:
+        table.to_parquet(beside, index=False, compression="zstd")
+        content = beside.read_bytes()
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)  # of a full disk
+    return hashlib.sha256(content).hexdigest()
 
 
 def run(job):
@@ -172,8 +191,8 @@ def test(job, config, fitted):
 
     Returns:
         dict: ``test`` (means over samplings), ``samplings``, ``samples``, ``agreement``,
-        ``beyond``, ``never_trained``, ``all_rows``, cost of scoring, and ``users_file``. Of what
-        is not a mean over samplings, that of the first.
+        ``beyond``, ``never_trained``, ``all_rows``, cost of scoring, and ``users_hash``, the
+        SHA-256 of ``users_file``. Of what is not a mean over samplings, that of the first.
 
     Raises:
         ValueError: if the held-out rows are not those of the table.
@@ -200,10 +219,10 @@ def test(job, config, fitted):
     mean = tables[0][["user", "row"]].copy()
     for name in metrics:
         mean[name] = np.mean([table[name] for table in tables], axis=0).round(6)
-    _write_table(job["users_file"], mean)
     means = {name: float(np.mean([s[name] for s in samplings])) for name in samplings[0]}
     return first | {
         "test": means,
+        "users_hash": _write_table(job["users_file"], mean),
         "samplings": samplings,
         "samples": len(samplings) > 1,
         "agreement": rows.agreement(lists[0], lists[1]) if len(lists) > 1 else None,

@@ -9,13 +9,14 @@ many models and seeds under one protocol: table, significance, cost, report
 
   recbole-diffusion benchmark --models=ICDDT,SASRec,recbole:DiffRec --dataset=retail --seeds=5
   recbole-diffusion benchmark --config=FILE.yaml
---output=FOLDER         where it goes, and goes on if it was killed; default: results/<dataset>
+--output=FOLDER         where it goes, and goes on if it was killed; default: benchmark/<dataset>
 --seeds=N or [1,2,3]    seeds of every model; --tune=N trials of each first
 --max_train_seconds=S   the same compute for every run; --jobs=N runs at a time, --threads=N each
 --mask_history=True     bar what the user had before, for every model
 --sampling_seeds=N      test evaluations of each model that draws when scoring
 --ablate                one reverse step, no noise, no guidance, x_t zeroed, where a model has them
 --external=NAME=FILE    lists of another program as a row, user,item,rank; more parted by commas
+--model=module:Class    a class of your own that the file of --config names
 --retry                 run again what failed; --report only writes the pages
 Any other --key=value is a setting of every run; --config_files="a.yaml b.yaml" too. Defaults:
 properties/benchmark.yaml."""
@@ -55,6 +56,7 @@ def benchmark(arguments):
 
     settings = parse_settings(arguments)
     file, output = settings.pop("config", None), settings.pop("output", None)
+    settings.pop("model", None)  # classes that the file may name; main has seen it
     if True in (file, output):
         raise ValueError("--config takes a file and --output a folder")
     flags = {name: parse_value(str(settings.pop(name, False))) for name in ("retry", "report")}
@@ -70,7 +72,7 @@ def benchmark(arguments):
                 raise ValueError("--external takes NAME=FILE, more of them parted by commas")
             settings["external"] = {name: path for name, _, path in pairs}
         plan = make_plan(settings, file)
-        where = output or f"results/{plan.dataset}"
+        where = output or f"benchmark/{plan.dataset}"
         if not flags["report"]:
             command = "recbole-diffusion benchmark " + " ".join(map(_quoted, arguments))
             runner = Runner(

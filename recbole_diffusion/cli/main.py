@@ -8,6 +8,7 @@ from recbole_diffusion.cli.doctor import doctor
 from recbole_diffusion.cli.pictures import pictures
 from recbole_diffusion.cli.recommend import recommend
 from recbole_diffusion.cli.run import RUN_HELP, run
+from recbole_diffusion.cli.signals import is_sigterm, sigterm_as_interrupt
 from recbole_diffusion.cli.tune import tune
 from recbole_diffusion.config.paths import how_to_install, too_old
 
@@ -54,11 +55,15 @@ def main(arguments=None):
         )
         return 2
     try:
-        return command(arguments[1:])
+        from recbole_diffusion.config.foreign import vouch
+
+        vouch(*arguments[1:])
+        return sigterm_as_interrupt(command, arguments[1:])
     except KeyboardInterrupt as stop:
         how = str(stop) or "the same command with --resume goes on after the last whole epoch"
-        print(f"recbole-diffusion: interrupted; {how}", file=sys.stderr)
-        return 130
+        word, code = ("terminated", 143) if is_sigterm(stop) else ("interrupted", 130)
+        print(f"recbole-diffusion: {word}; {how}", file=sys.stderr)
+        return code
     except (ValueError, OSError, ImportError) as error:
         if "state=DEBUG" in " ".join(arguments):
             raise

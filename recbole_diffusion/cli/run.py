@@ -37,8 +37,9 @@ def run(arguments):
     files = str(settings.pop("config_files", "")).split()
     model = settings.pop("model", None)
     dataset = settings.pop("dataset", None)
-    if not files:
-        model, dataset = model or "ICDDT", dataset or "ml-100k"
+    if not files:  # an empty one is an unset variable of a shell, which Config refuses
+        model = "ICDDT" if model is None else model
+        dataset = "ml-100k" if dataset is None else dataset
     result = run_recbole_diffusion(model, dataset, files, settings)
     print(table(result))
     return 0
@@ -55,7 +56,7 @@ def table(result):
         cost.
     """
     title = f"\n{result['model']} on {result['dataset']}, seed {result['seed']}: test"
-    lines = [title, *_metrics(result["test_result"])]
+    lines = [title, result["protocol"], *_metrics(result["test_result"])]
     ks = sorted({int(name.split("@")[1]) for name in result["test_result"] if "@" in name})
     for key, words in OTHER_MEANS.items():
         if result.get(key) is not None:

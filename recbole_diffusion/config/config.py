@@ -18,8 +18,11 @@ from recbole.config import Config as HostConfig
 from recbole.utils import ModelType
 
 from recbole_diffusion import compat
-from recbole_diffusion.config import properties, traits
+from recbole_diffusion.config import contradictions, device, properties, splits, traits
+from recbole_diffusion.config.declared import declared
+from recbole_diffusion.config.foreign import refuse_unnamed, vouch
 from recbole_diffusion.config.keys import of_kind
+from recbole_diffusion.config.kinds import parse, shown
 from recbole_diffusion.config.names import (
     check_class,
     host_base,
@@ -27,7 +30,7 @@ from recbole_diffusion.config.names import (
     strangers,
 )
 from recbole_diffusion.config.paths import properties_dir
-from recbole_diffusion.config.values import ConfigError, parse_value, read_yaml
+from recbole_diffusion.config.values import ConfigError, parse_value, plain, read_yaml
 
 # Models that rank items for a user; RecBole's others have columns and metrics of their own kind.
 RANKERS = (ModelType.GENERAL, ModelType.SEQUENTIAL, ModelType.TRADITIONAL)
@@ -50,13 +53,25 @@ class Config(HostConfig):
 
     Attributes:
         warnings (list of str): what was warned of.
+        known (set of str): every key that something reads.
+        declared (Declared): kind and emptiness of every key that is declared.
+        texts (dict): what was given as text, before YAML was read out of it.
+        made (dict): what was given for keys that a Config makes itself.
+        split_not_said (list of str): which of ``split`` and ``order`` no eval_args says, so that
+            the default was taken.
     """
 
     def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None):
         self.warnings = []
+        self.texts, self.made = {}, {}
+        self.split_not_said = []
+        self._file_of = {}
+        if isinstance(model, str):
+            vouch(model)
         super().__init__(model, dataset, config_file_list, config_dict)
         self._check_keys()
-        self._check_values()
+        self._check_made()
+        contradictions.check(self)
 
     # ---------------------------------------------------------------- sources
     def compatibility_settings(self):
@@ -74,24 +89,42 @@ class Config(HostConfig):
     def _load_config_files(self, file_list):
         settings = {}
         for file in file_list or []:
-            settings.update(read_yaml(file))
+            found = read_yaml(file)
+            self._file_of.update(dict.fromkeys(found, file))
+            settings.update(found)
         return settings
 
     def _convert_config_dict(self, config_dict):
+        self.texts = {key: value for key, value in config_dict.items() if isinstance(value, str)}
         return {
-            key: parse_value(value) if isinstance(value, str) else value
+            key: parse_value(value) if isinstance(value, str) else plain(value)
             for key, value in config_dict.items()
         }
 
     def _get_model_and_dataset(self, model, dataset):
+        if "local_rank" in self.external_config_dict:  # RecBole would open a port
+            raise ConfigError(
+                "local_rank is set, but several processes for a run are not supported"
+            )
+        for key in of_kind("class"):
+            given = key in self.variable_config_dict or (key == "model" and model is not None)
+            if key in self._file_of and not given:
+                refuse_unnamed(self.file_config_dict[key], f"{self._file_of[key]}: {key}")
         model = model if model is not None else self.external_config_dict.get("model")
         dataset = dataset if dataset is not None else self.external_config_dict.get("dataset")
         for name, value in (("model", model), ("dataset", dataset)):
-            if value is None:
+            if value is None or not str(value).strip():
                 raise ConfigError(f"no {name} given: set --{name}=... or `{name}:` in a file")
+            if isinstance(value, bool | list | dict | float):
+                raise ConfigError(f"{name} is {shown(value)}, it must be a name")
+        dataset = str(dataset)
+        if set(dataset) & set("/\\\0\n") or dataset in (".", "..") or len(dataset) > 200:
+            raise ConfigError(
+                f"dataset is {shown(dataset)}, it must be the name of a folder in data_path"
+            )
         if isinstance(model, type):
-            return model.__name__, check_class(model), str(dataset)
-        return *resolve(str(model)), str(dataset)
+            return model.__name__, check_class(model), dataset
+        return *resolve(str(model)), dataset
 
     def _load_internal_config_dict(self, model, model_class, dataset):
         # A name RecBole does not have keeps RecBole's YAML for a model of the same name out of
@@ -109,6 +142,7 @@ class Config(HostConfig):
             ours.update(read_yaml(file))
         if (ours | self.external_config_dict)["settings"] == "published":
             published = properties.model_files(model_class, dataset)
+            files += published
             for file in published:
                 ours.update(read_yaml(file))
             if not published and "settings" in self.file_config_dict | self.variable_config_dict:
@@ -116,11 +150,11 @@ class Config(HostConfig):
                     f"settings is published, but no published run of {model} on {dataset} is "
                     "known: the default settings are taken"
                 )
-        if (ours | self.external_config_dict).get("SPLIT") == "sequence":
-            # RecBole's habit is leave-one-out for sequential models and a random order for Pop.
-            by_time = _host_default("eval_args") | {"order": "TO"}  # 8:1:1
-            self.internal_config_dict["eval_args"] = by_time
+        self._mode = self.internal_config_dict["eval_args"]["mode"]  # RecBole's for the model
+        self._said_of_data = ours.get("eval_args") or {}
         self.internal_config_dict.update(ours)
+        self.known = self._known_keys()
+        self.declared = declared(model_class, [folder / "overall.yaml", *files])
 
     def _get_final_config_dict(self):
         external = self.external_config_dict
@@ -128,6 +162,9 @@ class Config(HostConfig):
             if old in external:
                 self._warn(f"'{old}' of {self.model} is called '{new}' now")
                 external.setdefault(new, external.pop(old))
+        for key in (set(of_kind("made")) - set(of_kind("which_run"))) & set(external):
+            self.made[key] = external.pop(key)
+        self._check_kinds()
         settings = super()._get_final_config_dict()
         if settings["MODEL_TYPE"] == ModelType.SEQUENTIAL and (
             "train_neg_sample_args" not in external
@@ -138,6 +175,7 @@ class Config(HostConfig):
             elif settings.get("loss_type") == "BPR" and settings["train_neg_sample_args"] is None:
                 # a YAML of ours meant for CE
                 settings["train_neg_sample_args"] = _host_default("train_neg_sample_args")
+        self._complete_split(settings)
         says = traits.of(self.model_class)
         settings.update(behavior_input=says.behavior_input, ordered_history=says.ordered_history)
         # Pop ranks the rows of the sequential models; it counts first interactions too, once.
@@ -149,6 +187,23 @@ class Config(HostConfig):
             settings["crop_history"] = says.croppable
         return settings
 
+    def _complete_split(self, settings):
+        """Fills in what ``eval_args`` leaves out, the same for all kinds of ranking models."""
+        said = self.external_config_dict.get("eval_args") or {}
+        if (
+            settings["MODEL_TYPE"] not in RANKERS
+            or settings.get("benchmark_filename") is not None  # the split is that of the files
+            or not isinstance(said, dict)
+        ):
+            return
+        times = settings["MODEL_TYPE"] == ModelType.SEQUENTIAL or splits.has_times(
+            settings, self.dataset
+        )
+        settings["eval_args"], missing = splits.complete(
+            [self._said_of_data, said], times, settings["SPLIT"] == "sequence", self._mode
+        )
+        self.split_not_said = [part for part in missing if part in ("split", "order")]
+
     def _set_default_parameters(self):
         try:
             super()._set_default_parameters()
@@ -158,24 +213,67 @@ class Config(HostConfig):
                     f"{self.model} rates rows one by one, with metrics like AUC: it needs a label "
                     f"and eval_args with mode: labeled ({error})"
                 ) from error
-            raise ConfigError(str(error)) from error
+            raise ConfigError(f"metrics is {self.final_config_dict['metrics']}: {error}") from error
+
+    def _init_device(self):
+        device.settle(self.final_config_dict, self.external_config_dict)
+        super()._init_device()
+        warning = device.check(self, self.external_config_dict)
+        if warning:
+            self._warn(warning)
 
     # ---------------------------------------------------------------- checks
+    def _check_kinds(self):
+        """Refuses values that are not of the kind that is declared for their key."""
+        given, kinds = self.external_config_dict, self.declared.kinds
+        for key, value in given.items():
+            if key not in kinds or key not in self.known:  # it may be another model's
+                continue
+            if value is not None or key not in self.declared.optional:
+                given[key] = self._of_kind(key, value, parse(kinds[key]))
+
+    def _of_kind(self, key, value, kind):
+        """A value that was given, if it is of a kind; 1e3 as a name is the text that was typed."""
+        fault, text = kind.fault(value), self.texts.get(key)
+        if text is not None and kind.fault(text) is None:
+            number = isinstance(value, bool | int | float)
+            lost = value is None and not text.strip()  # a space that parts columns
+            form = isinstance(value, list | dict) and not kind.text  # [5,inf] is no list
+            if fault and (number or lost or form or value == ""):
+                return text
+            if number and kind.text and str(value) != text:
+                return text
+        if fault:
+            optional = key in self.declared.optional and not fault.endswith(" or ~")
+            nothing = " or ~" if optional else ""
+            raise ConfigError(f"{key} is {shown(value)}, it must be {fault}{nothing}")
+        return value
+
+    def _check_made(self):
+        """Refuses a value of a key that a Config makes itself, if it makes another."""
+        for key, given in self.made.items():
+            if given is not None and str(given) != str(self[key]):
+                raise ConfigError(
+                    f"{key} is {shown(given)}, but it follows from the other settings, which make "
+                    f"it {shown(self[key])}: leave it out"
+                )
+
     def _warn(self, message):
         self.warnings.append(message)
         getLogger().warning(message)
 
     def _known_keys(self):
+        """Keys that something reads."""
         keys = {key for group in self.parameters.values() for key in group}
         keys |= set(of_kind("host"))
-        keys |= set(read_yaml(properties_dir() / "overall.yaml"))
+        keys |= _yaml_keys(properties_dir() / "overall.yaml")
         keys |= _host_yaml_keys("overall.yaml", "dataset/sample.yaml", "quick_start_config/*.yaml")
         for file in properties_dir().glob("dataset/*.yaml"):
-            keys |= set(read_yaml(file))
+            keys |= _yaml_keys(file)
         return keys | _model_keys(self.model_class)
 
     def _check_keys(self):
-        known = self._known_keys()
+        known = self.known
         unknown = [key for key in self.external_config_dict if key not in known]
         if not unknown:
             return
@@ -193,95 +291,6 @@ class Config(HostConfig):
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise ConfigError(f"unknown setting '{key}' for {self.model}{hint}")
 
-    def _check_values(self):
-        for key in of_kind("pickled"):
-            if self.external_config_dict.get(key):
-                raise ConfigError(
-                    f"{key} is not supported: RecBole pickles whole objects there, and loading a "
-                    "pickle runs whatever code it holds. Keep the atomic files and the "
-                    "configuration instead; loading them takes seconds"
-                )
-        choices = {
-            "settings": ("published", "default"),
-            "SPLIT": (None, "sequence"),
-            "train_rows": ("all", "last"),
-            "train_behaviors": ("all", "target"),
-            "candidates": ("all", "trained"),
-            "mask_history": (None, True, False),
-        }
-        for key, allowed in choices.items():
-            if self[key] not in allowed:
-                raise ConfigError(f"{key} is '{self[key]}', not one of {list(allowed)}")
-        for key in of_kind("count"):
-            if type(self[key]) is not int or self[key] < 1:
-                raise ConfigError(f"{key} is {self[key]!r}, it must be a whole number above 0")
-        for split in self["eval_args"]["split"] or {}:
-            if compat.too_new(split):
-                raise ConfigError(f"the split {split} {compat.too_new(split)}")
-        if self["behavior_from"] is not None and self["BEHAVIOR_FIELD"] is None:
-            raise ConfigError("behavior_from is set but BEHAVIOR_FIELD, its name, is not")
-        if self["SPLIT"] == "sequence":
-            self._check_sequences()
-        if self["result_file"] is not None and Path(self["result_file"]).is_dir():
-            raise ConfigError(f"result_file {self['result_file']} is a folder")
-        betas = self["adam_betas"]
-        if betas is not None:
-            if "adam" not in self["learner"].lower():
-                raise ConfigError(f"adam_betas is set but the learner is {self['learner']}")
-            if not (isinstance(betas, list) and len(betas) == 2 and all(0 <= b < 1 for b in betas)):
-                raise ConfigError(f"adam_betas is {betas}, not two numbers in [0, 1)")
-        metric, _, k = str(self["valid_metric"]).partition("@")
-        metrics = [m.lower() for m in self["metrics"]]
-        if metric.lower() not in metrics or (k and k not in map(str, self["topk"])):
-            raise ConfigError(
-                f"valid_metric {self['valid_metric']} is not among metrics {self['metrics']} at "
-                f"topk {self['topk']}"
-            )
-
-    def _check_sequences(self):
-        """Refuses what contradicts ``SPLIT: sequence``."""
-        if self["BEHAVIOR_FIELD"] is not None:
-            raise ConfigError(
-                "SPLIT: sequence is for data without behaviours: unset BEHAVIOR_FIELD "
-                f"({self['BEHAVIOR_FIELD']})"
-            )
-        if self["MODEL_TYPE"] != ModelType.SEQUENTIAL:
-            raise ConfigError(
-                "SPLIT: sequence ranks for sequences that training never saw, which sequential "
-                f"models and Pop can do and {self.model} cannot"
-            )
-        if self["train_rows"] == "last":
-            raise ConfigError(
-                "train_rows: last keeps what stands shortly before a user's held-out rows; with "
-                "SPLIT: sequence a training sequence has none, use train_rows: all"
-            )
-        if self["all_users"]:
-            raise ConfigError(
-                "all_users divides by users, but with SPLIT: sequence every prefix is a row: "
-                "test_result_all_rows counts the rows without history too"
-            )
-        args = self["eval_args"]
-        if set(args["mode"].values()) != {"full"}:
-            raise ConfigError(
-                f"eval_args mode is {args['mode']}: RecBole samples items for a user's rows at "
-                "once, with SPLIT: sequence each row is ranked by itself, in mode: full"
-            )
-        if self["benchmark_filename"] is not None:
-            return  # the split is that of the files, whatever eval_args says
-        split = args["split"]
-        if list(split or []) != ["RS"] or args["order"] != "TO":
-            raise ConfigError(
-                "SPLIT: sequence cuts whole sequences in time order, by eval_args split: {RS: "
-                f"[0.8, 0.1, 0.1]}} and order: TO, not by {split} and order: {args['order']}"
-            )
-        shares = split["RS"] if isinstance(split["RS"], list) else []
-        numbers = all(type(share) in (int, float) and share >= 0 for share in shares)
-        if len(shares) != 3 or not numbers or sum(shares) == 0:
-            raise ConfigError(
-                "SPLIT: sequence needs the shares of train, valid and test, like RS: [0.8, 0.1, "
-                f"0.1], not {split['RS']}"
-            )
-
 
 def _source_keys(cls):
     """Keys that a class and its bases read, from their source."""
@@ -296,9 +305,19 @@ def _source_keys(cls):
     return keys
 
 
+def _yaml_keys(file):
+    """Keys of a YAML file, which is read again when it has changed."""
+    return _keys_at(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=512)
+def _keys_at(file, _):
+    return frozenset(read_yaml(file))
+
+
 def _host_yaml_keys(*patterns):
     folder = Path(recbole.__file__).parent / "properties"
-    return {key for p in patterns for file in folder.glob(p) for key in read_yaml(file)}
+    return {key for p in patterns for file in folder.glob(p) for key in _yaml_keys(file)}
 
 
 def _host_default(key):

@@ -4,9 +4,11 @@ from functools import lru_cache
 
 KINDS = {
     "host": "RecBole reads it, also where none of RecBole's lists and YAMLs has it",
+    "class": "names a model's class, which is not imported where only a file names it",
     "made": "a Config makes it of its other settings and of the machine, and makes it again",
     "ranking": "of overall.yaml, for models that rank items; RecBole's others have their own",
-    "count": "a whole number above 0",
+    "which_run": "says which model, data set or device is meant",
+    "column": "names a column of the interactions",
     "pickled": "has RecBole pickle whole objects, which loading would execute; refused",
     "filter": "takes rows out of the data; refused where the split is ready-made",
     "not_of_a_run": "does not change what is trained: a run may be resumed with another value",
@@ -21,8 +23,9 @@ KINDS = {
 
 KEYS = {
     # which run it is
-    "model": "host made benchmark",
-    "dataset": "host made benchmark",
+    "model": "host class made which_run benchmark",
+    "pretrain": "class",
+    "dataset": "host made which_run benchmark",
     "config_files": "host not_of_a_run",
     "settings": "one_training",
     "MODEL_TYPE": "host made",
@@ -32,7 +35,7 @@ KEYS = {
     # the machine
     "use_gpu": "not_of_a_run clusters",
     "gpu_id": "not_of_a_run clusters",
-    "device": "made not_of_a_run",
+    "device": "made which_run not_of_a_run",
     "worker": "host not_of_a_run",
     "single_spec": "host made",
     "local_rank": "host made",
@@ -58,10 +61,11 @@ KEYS = {
     "save_dataloaders": "pickled",
     "dataloaders_save_path": "pickled",
     # columns
-    "USER_ID_FIELD": "clusters",
-    "ITEM_ID_FIELD": "clusters",
-    "TIME_FIELD": "clusters",
-    "LABEL_FIELD": "clusters",
+    "USER_ID_FIELD": "column clusters",
+    "ITEM_ID_FIELD": "column clusters",
+    "TIME_FIELD": "column clusters",
+    "BEHAVIOR_FIELD": "column",
+    "LABEL_FIELD": "column clusters",
     "NEG_PREFIX": "clusters",
     "encoding": "host",
     "load_col": "ranking",
@@ -79,16 +83,15 @@ KEYS = {
     "item_inter_num_interval": "host filter",
     "entity_kg_num_interval": "host",
     "relation_kg_num_interval": "host",
-    "MAX_ITEM_LIST_LENGTH": "count",
+    "split_seed": "all_rows",
     "trains_on_first_rows": "made",
     "crop_history": "one_training",
     "shuffle": "host",
     "transform": "host",
     # training
-    "epochs": "count not_of_a_run",
+    "epochs": "not_of_a_run",
     "stopping_step": "not_of_a_run",
     "max_train_seconds": "not_of_a_run one_training all_rows",
-    "train_batch_size": "count",
     "lr_scheduler": "one_training",
     "adam_betas": "one_training",
     "require_pow": "host",
@@ -103,7 +106,7 @@ KEYS = {
     "test_neg_sample_args": "made",
     "eval_type": "host made",
     "eval_batch_size": "not_of_a_run",
-    "eval_users_per_batch": "count not_of_a_run",
+    "eval_users_per_batch": "not_of_a_run",
     "all_users": "not_of_a_run one_training",
     "tail_ratio": "host",
 }

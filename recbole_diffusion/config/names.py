@@ -11,8 +11,9 @@ from importlib.metadata import entry_points
 from recbole.utils import ModelType
 from recbole.utils import get_model as get_host_model
 
-from recbole_diffusion import compat
+from recbole_diffusion import compat, doors
 from recbole_diffusion.config import traits
+from recbole_diffusion.config.foreign import GROUP
 
 # Our models: name -> module below recbole_diffusion.model
 MODELS = {
@@ -26,7 +27,6 @@ MODELS = {
     "TDiffRec": "general_recommender.tdiffrec",
     "LTDiffRec": "general_recommender.ltdiffrec",
 }
-GROUP = "recbole_diffusion.models"  # of entry points
 newcomers = []  # classes of other packages and modules that were resolved so far
 # Names of papers and other libraries -> the name here
 ALIASES = {"multvae": "MultiVAE", "mostpop": "Pop", "knn": "ItemKNN"}
@@ -73,7 +73,7 @@ def resolve(name):
         canonical = host.get(_plain(wanted))
         if canonical is None:
             raise ValueError(_unknown(wanted, host.values()))
-        return canonical, get_host_model(canonical)
+        return canonical, doors.shut(get_host_model(canonical))
     if ":" in name:
         module, class_name = name.split(":", 1)
         if os.getcwd() not in sys.path:
@@ -92,7 +92,7 @@ def resolve(name):
         return model_class.__name__, model_class
     host = host_names()
     if wanted in host:
-        return host[wanted], get_host_model(host[wanted])
+        return host[wanted], doors.shut(get_host_model(host[wanted]))
     names = [point.name for point in others.values()]
     raise ValueError(_unknown(name, [*MODELS, *names, *host.values()]))
 
@@ -167,7 +167,7 @@ def check_class(model_class):
     traits.of(model_class)
     if is_ours(model_class) and not is_shipped(model_class) and model_class not in newcomers:
         newcomers.append(model_class)
-    return model_class
+    return doors.shut(model_class)
 
 
 def class_named_by(model_class, trait):

@@ -9,6 +9,7 @@ from recbole.data.dataloader import (
 )
 from recbole.data.interaction import Interaction
 from recbole.data.utils import create_samplers, get_dataloader
+from recbole.utils import ModelType
 
 from recbole_diffusion.config import traits
 from recbole_diffusion.data.all_positions import AllPositionsTrainDataLoader
@@ -17,6 +18,9 @@ from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.loading import POSITION
 from recbole_diffusion.data.runs import runs
 
+# Field of evaluated batches: which row of its data set each row is, a general model's its user. No
+# column of a file can have the name.
+ROW = "evaluated:row"
 POOL_BATCHES = 50  # batches that are sorted by length together
 
 
@@ -96,6 +100,14 @@ class UserTrainDataLoader(AbstractDataLoader):
         return self.users[torch.as_tensor(index)]
 
 
+def number_rows(config, dataset):
+    """Gives the rows of an evaluated data set their numbers, whatever their order will be."""
+    rows = dataset.inter_feat
+    if ROW not in rows:
+        sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        rows[ROW] = torch.arange(len(rows)) if sequential else rows[dataset.uid_field].clone()
+
+
 class FullRankDataLoader(FullSortEvalDataLoader):
     """RecBole's full-ranking loader with ``eval_users_per_batch`` and ``mask_history``.
 
@@ -109,9 +121,12 @@ class FullRankDataLoader(FullSortEvalDataLoader):
     """
 
     def __init__(self, config, dataset, sampler, shuffle=False):
+        number_rows(config, dataset)
         if isinstance(dataset, LazySequentialDataset) and config["length_buckets"]:
             dataset.inter_feat._reindex(torch.argsort(dataset.lengths(), stable=True))
         super().__init__(config, dataset, sampler, shuffle=shuffle)
+        if not self.is_sequential:
+            self.user_df[ROW] = self.uid_list
         mask = config["mask_history"]
         self.mask_history = (not self.is_sequential) if mask is None else mask
         self.first_ranked = None  # a general model's user: position of the first ranked row

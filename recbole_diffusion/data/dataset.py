@@ -22,6 +22,22 @@ class GeneralDataset(BehaviorData, Dataset):
 
     _first_target = 0  # every row can be trained on, the first one too
 
+    def _split_index_by_leave_one_out(self, grouped_index, leave_one_num):
+        """RecBole's, but in time order a user's first interaction and one more stay in training.
+
+        RecBole leaves sequential models one row a user to train on, which needs two interactions;
+        so both kinds of models hold out the same rows.
+        """
+        if not self.in_order:
+            return super()._split_index_by_leave_one_out(grouped_index, leave_one_num)
+        grouped_index = list(grouped_index)
+        parts = super()._split_index_by_leave_one_out(
+            [index[1:] for index in grouped_index if len(index) > 1], leave_one_num
+        )
+        held_out = {row for part in parts[1:] for row in part}
+        parts[0] = [row for index in grouped_index for row in index if row not in held_out]
+        return parts
+
     def _finish_behavior_rows(self, datasets):
         rows = datasets[0].inter_feat
         pair = rows[self.uid_field].numpy() * self.item_num + rows[self.iid_field].numpy()

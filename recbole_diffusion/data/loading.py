@@ -6,42 +6,39 @@ import numpy as np
 from recbole.utils.enum_type import FeatureSource, FeatureType
 
 from recbole_diffusion.config.keys import of_kind
-from recbole_diffusion.data.lines import DataError, check_lines, first_bad_number
+from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.data.repeats import WholeRows
 
 POSITION = "position"  # column: how many earlier interactions of its user a row has
-TIED = "tied"  # column until the split is done: the stamp is that of the interaction before
+STAMP = "stamp_in_float64"  # column until the split is done; tensors of times are float32
 
 
 class DataNotFoundError(DataError):
     """The data set's files are not there; the message says how to prepare them."""
 
 
-class CheckedRows:
+class CheckedRows(WholeRows):
     """Loading of interactions with checks; mixed in before a RecBole data set.
 
     ``config`` keys read: ``BEHAVIOR_FIELD``, ``behavior_from``, ``target_behavior``, ``SPLIT``,
-    ``train_rows``, ``benchmark_filename``, ``eval_args``, ``prepare_hint``.
+    ``train_rows``, ``held_out_items``, ``benchmark_filename``, ``eval_args``, ``prepare_hint``.
 
     Attributes:
-        behavior_field (str): name of the behaviour column, None without behaviours.
-        ready_made (bool): whether the split is that of the files.
         whole_sequences (bool): whether all of a user's rows are in one part of the split.
         in_order (bool): whether rows have a place in their user's history; only general models
             with order RO go without.
         has_positions (bool): whether rows carry that place; also where only the model needs it.
+        new_items (bool): whether users had no held-out item before.
         target_tokens (list of str): the behaviours that are predicted.
-        split_report (dict of str to int): counts of what loading and splitting did.
     """
 
     def _get_field_from_config(self):
         super()._get_field_from_config()
-        self.behavior_field = self.config["BEHAVIOR_FIELD"]
-        self.ready_made = self.config["benchmark_filename"] is not None
         self.whole_sequences = self.config["SPLIT"] == "sequence"
+        self.new_items = self.config["held_out_items"] == "new"
         self.in_order = self._needs_time() or self.ready_made
         # T-DiffRec on a random split: the model reads the order, the split does not
         self.has_positions = self.in_order or self.config["ordered_history"]
-        self.split_report = {}
         self._refuse_without_order()
 
     def _refuse_without_order(self):
@@ -53,6 +50,11 @@ class CheckedRows:
             raise DataError(f"the split {split} with behaviours needs eval_args order: TO, not RO")
         if self.config["train_rows"] == "last":
             raise DataError("train_rows: last needs eval_args order: TO, not RO")
+        if self.new_items:
+            raise DataError(
+                "held_out_items: new drops what stands before a held-out row and needs eval_args "
+                "order: TO, not RO"
+            )
 
     def _load_data(self, token, dataset_path):
         if self.ready_made:
@@ -73,26 +75,14 @@ class CheckedRows:
             )
         super()._load_data(token, dataset_path)
 
-    def _load_feat(self, filepath, source):
-        """RecBole's reading of an atomic file, with a word on what is wrong with it and where."""
-        form = (filepath, self.config["field_separator"], self.config["encoding"])
-        if source == FeatureSource.INTERACTION:
-            check_lines(*form)
-        try:
-            return super()._load_feat(filepath, source)
-        except ValueError as error:
-            raise DataError(first_bad_number(*form) or f"{filepath}: {error}") from error
-
-    def _load_inter_feat(self, token, dataset_path):
-        super()._load_inter_feat(token, dataset_path)
-        self._check_rows(Path(dataset_path))
+    def _check_loaded(self, folder):
+        self._check_rows(folder)
         if self.whole_sequences and self.ready_made:
             self._refuse_parted_sequences()
         if self.config["behavior_from"] is not None:
             self._derive_behavior()
         if self.behavior_field is not None:
             self._check_behavior()
-            self._drop_repeated_lines()
 
     def _refuse_filters(self):
         """Ready-made splits are what their authors cut: a filter would change the held-out rows."""
@@ -113,16 +103,6 @@ class CheckedRows:
                 f"{', '.join(used)} cannot be used with the ready-made split {files}: filter "
                 "before cutting the files"
             )
-
-    def _place(self, row):
-        """The file and 1-based line of a row of the loaded table, for messages."""
-        if not self.ready_made:
-            return f"{self.dataset_name}.inter line {row + 2}"
-        for part, size in zip(self.config["benchmark_filename"], self.file_size_list):
-            if row < size:
-                return f"{self.dataset_name}.{part}.inter line {row + 2}"
-            row -= size
-        raise IndexError(row)
 
     def _check_rows(self, folder):
         table = self.inter_feat
@@ -171,7 +151,8 @@ class CheckedRows:
 
     def _check_kinds(self, files, behavior_source):
         """A column of another type than its use needs would be read as something else."""
-        kinds = {behavior_source: FeatureType.FLOAT}
+        kinds = {self.uid_field: FeatureType.TOKEN, self.iid_field: FeatureType.TOKEN}
+        kinds[behavior_source] = FeatureType.FLOAT
         if self.has_positions:  # ids of stamps would be in the order of their first lines
             kinds[self.time_field] = FeatureType.FLOAT
         if behavior_source is None:
@@ -182,9 +163,9 @@ class CheckedRows:
                     f"{files} line 1: column '{field}' is of type "
                     f"{self.field2type[field].value} and must be {field}:{kind.value}"
                 )
-        if POSITION in self.inter_feat or TIED in self.inter_feat:
+        if POSITION in self.inter_feat or STAMP in self.inter_feat:
             raise DataError(
-                f"{files} holds a column '{POSITION}' or '{TIED}', a name that is taken: leave it "
+                f"{files} holds a column '{POSITION}' or '{STAMP}', a name that is taken: leave it "
                 "out with unload_col, or rename it"
             )
 
@@ -234,14 +215,3 @@ class CheckedRows:
                 f"target_behavior {unknown} does not occur in column '{self.behavior_field}'; "
                 f"it holds {sorted(present)}"
             )
-
-    def _drop_repeated_lines(self):
-        """One event logged twice (same user, item, behaviour and stamp) counts once."""
-        if self.ready_made or self.time_field not in self.inter_feat:
-            return
-        key = [self.uid_field, self.iid_field, self.behavior_field, self.time_field]
-        repeated = self.inter_feat.duplicated(subset=key)
-        if repeated.any():
-            self.split_report["repeated_lines_dropped"] = int(repeated.sum())
-            self.logger.warning(f"{int(repeated.sum())} repeated lines count once")
-            self.inter_feat = self.inter_feat[~repeated].reset_index(drop=True)

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 
+from recbole_diffusion.config import splits
 from recbole_diffusion.data.lines import DataError
-from recbole_diffusion.data.loading import POSITION, TIED, CheckedRows
+from recbole_diffusion.data.loading import POSITION, STAMP, CheckedRows
+from recbole_diffusion.data.seen_before import rows_before, seen_before
 
 
 def select(rows, mask):
@@ -32,7 +34,8 @@ class BehaviorData(CheckedRows):
 
     Mixed in before a RecBole data set. ``config`` keys read: ``BEHAVIOR_FIELD``,
     ``behavior_from``, ``target_behavior``, ``train_rows``, ``train_behaviors``,
-    ``benchmark_filename``, ``behavior_input``, ``ordered_history``, ``SPLIT``, ``eval_args``.
+    ``benchmark_filename``, ``behavior_input``, ``ordered_history``, ``SPLIT``, ``eval_args``,
+    ``held_out_items``.
 
     Attributes:
         behavior_field (str): name of the behaviour column, None without behaviours.
@@ -42,8 +45,9 @@ class BehaviorData(CheckedRows):
         store (dict of str to torch.Tensor): every interaction that can be history, sorted by user,
             then time in float64, then file order; one tensor of shape [n_stored] a field.
         start (torch.Tensor): first stored row of each user, shape [n_users + 1].
-        store_time (numpy.ndarray): stamps of the stored rows in float64, where the data have times.
-        split_report (dict of str to int): counts of what the split did, for results tables.
+        store_time (numpy.ndarray): stamps of the stored rows in float64, None without times.
+        split_report (dict): what the split is in words, counts of what it did, and shares of what
+            it held out, for results tables.
     """
 
     # ------------------------------------------------------------------ order
@@ -95,10 +99,10 @@ class BehaviorData(CheckedRows):
             position[self._part == 1] = trained[user[self._part == 1]]
             position[self._part == 2] = count[user[self._part == 2]]
         rows[POSITION] = torch.from_numpy(position)
+        self.store_time = None
         if time is not None:
             self.store_time = time[stored]
-            before = self.store_time[start[user] + position - 1]
-            rows[TIED] = torch.from_numpy((position > 0) & (before == time))
+            rows[STAMP] = torch.from_numpy(time)
 
     def _cut_sequences(self, user, time):
         """Which part each user's sequence is in: the last ones are test, those before validation.
@@ -158,46 +162,59 @@ class BehaviorData(CheckedRows):
 
         ``valid_and_test`` holds out the last target interaction for test and the one before for
         validation; a user with two has a test row only, with one none. What comes after the
-        validation row is never trained on.
+        validation row is never trained on. With ``held_out_items: new`` no earlier row of the test
+        row's item is taken for validation.
         """
-        if self.behavior_field is None:
+        if self.behavior_field is None and not self.new_items:
             return super().leave_one_out(group_by, leave_one_mode)
-        parts = {"valid_and_test": (2, 1), "valid_only": (1, None), "test_only": (None, 1)}
+        parts = {
+            "valid_and_test": ("test", "valid"),
+            "valid_only": ("valid",),
+            "test_only": ("test",),
+        }
         if leave_one_mode not in parts:
             raise ValueError(f"leave-one-out mode '{leave_one_mode}' is not one of {list(parts)}")
-        last = self._last_target_positions()  # [n_users, 2]: the last, the one before
-        first_held_out = torch.full((self.user_num,), torch.iinfo(torch.int64).max)
-        held_out = {}
-        for name, back in zip(("valid", "test"), parts[leave_one_mode]):
-            position = torch.full((self.user_num,), -1) if back is None else last[:, back - 1]
-            held_out[name] = position
-            first_held_out = torch.where(
-                position >= 0, torch.minimum(position, first_held_out), first_held_out
-            )
+        held_out = self._last_targets(parts[leave_one_mode])
         rows = self.inter_feat
         user, position = rows[self.uid_field], rows[POSITION]
-        masks = [position < first_held_out[user]]
-        masks += [position == held_out[name][user] for name in ("valid", "test")]
+        trained = torch.ones_like(user, dtype=torch.bool)
+        for chosen in held_out.values():
+            trained &= (chosen < 0)[user] | (position < chosen[user])
+        nobody = torch.full((self.user_num,), -1)
+        masks = [position == held_out.get(part, nobody)[user] for part in ("valid", "test")]
         self._drop_unused_col()
-        return [self.copy(select(self.inter_feat, mask)) for mask in masks]
+        return [self.copy(select(rows, mask)) for mask in (trained, *masks)]
 
-    def _last_target_positions(self):
-        """Positions of each user's last two target interactions that may be held out.
+    def _last_targets(self, parts):
+        """Which interaction of each user is held out for each part, the last one for the first.
 
-        A user's first target interaction always stays in training, so -1 stands where there is
-        none left. Shape: [n_users, 2].
+        Args:
+            parts (tuple of str): names of the parts.
+
+        Returns:
+            dict of str to torch.Tensor: a part's name to positions, shape: [n_users]; -1 where the
+            user has no target interaction left besides the first, which stays in training.
         """
-        target = torch.nonzero(self._is_target(self.store)).flatten()
-        user = self.store[self.uid_field][target]
-        count = torch.bincount(user, minlength=self.user_num)
-        end = torch.cumsum(count, 0)
-        result = torch.full((self.user_num, 2), -1)
-        for back in (0, 1):
-            owner = torch.nonzero(count >= back + 2).flatten()
-            row = target[end[owner] - 1 - back]
-            result[owner, back] = row - self.start[owner]
-        self.split_report["users_without_target"] = int((count[1:] == 0).sum())
-        return result
+        user, item = self.store[self.uid_field], self.store[self.iid_field]
+        row = torch.arange(len(user))
+        if self.behavior_field is None:
+            left = row > self.start[user]  # RecBole's are those that have a history
+        else:
+            left = self._is_target(self.store)
+            count = torch.bincount(user[left], minlength=self.user_num)
+            self.split_report["users_without_target"] = int((count[1:] == 0).sum())
+        chosen = {}
+        for part in parts:
+            target = torch.nonzero(left).flatten()
+            count = torch.bincount(user[target], minlength=self.user_num)
+            owner = torch.nonzero(count > 1).flatten()
+            last = torch.full((self.user_num,), -1)
+            last[owner] = target[count.cumsum(0)[owner] - 1]
+            chosen[part] = torch.where(last < 0, last, last - self.start[:-1])
+            left &= row < last[user]
+            if self.new_items:
+                left &= item != item[last][user]
+        return chosen
 
     def split_by_ratio(self, ratios, group_by=None):
         """RecBole's ratio split; with behaviours only target rows stay held out."""
@@ -216,10 +233,12 @@ class BehaviorData(CheckedRows):
         return datasets
 
     def _finish(self, datasets):
-        """The same last steps for every split: train_rows, train_behaviors, empty histories."""
+        """The same last steps for every split: what training and histories leave out."""
         train = datasets[0]
         for dataset in datasets:
             dataset.floor = None
+        if self.new_items:
+            self._drop_earlier_rows(datasets)
         if self.in_order:
             if self.whole_sequences:
                 self._count_sequences(datasets)
@@ -236,6 +255,40 @@ class BehaviorData(CheckedRows):
         self._count(datasets)
         return datasets
 
+    def _drop_earlier_rows(self, datasets):
+        """``held_out_items: new``: no user had a held-out item before.
+
+        The rows of a user and item that stand before a held-out row of theirs are gone from
+        training, from histories, and where they were held out themselves, from there.
+        """
+        held_out = [dataset.inter_feat for dataset in datasets[1:]]
+        keep = ~rows_before(
+            torch.cat([self._pairs(rows) for rows in held_out]),
+            torch.cat([self._places(rows) for rows in held_out]),
+            self._pairs(self.store),
+        )
+        kept = torch.cat([torch.zeros(1, dtype=torch.int64), keep.cumsum(0)])
+        self.split_report["rows_of_held_out_items_dropped"] = int((~keep).sum())
+        for number, dataset in enumerate(datasets):
+            rows = dataset.inter_feat
+            if number == 0 or not self.ready_made:  # held-out files are in nobody's history
+                rows = select(rows, keep[self._places(rows)])
+            rows[POSITION] = kept[self._places(rows)] - kept[self.start[rows[self.uid_field]]]
+            dataset.inter_feat = rows
+        store = {field: values[keep] for field, values in self.store.items()}
+        start = kept[self.start]
+        time = None if self.store_time is None else self.store_time[keep.numpy()]
+        for dataset in (self, *datasets):
+            dataset.store, dataset.start, dataset.store_time = store, start, time
+
+    def _pairs(self, rows):
+        """User and item of each row as one number, shape: [n_rows]."""
+        return rows[self.uid_field] * self.item_num + rows[self.iid_field]
+
+    def _places(self, rows):
+        """Which stored row each row is, or where it would stand, shape: [n_rows]."""
+        return self.start[rows[self.uid_field]] + rows[POSITION]
+
     def _count_sequences(self, datasets):
         for name, dataset in zip(("train", "valid", "test"), datasets):
             first = dataset.inter_feat[POSITION] == 0
@@ -243,13 +296,30 @@ class BehaviorData(CheckedRows):
 
     def _count(self, datasets):
         """Writes the split report."""
+        words = splits.describe(
+            self.config["eval_args"], self.config["benchmark_filename"], self.whole_sequences
+        )
+        self.split_report["split"] = words
+        if self.config.split_not_said:
+            self.logger.warning(
+                f"eval_args does not say {' and '.join(self.config.split_not_said)}: the split is "
+                f"{words}"
+            )
         self.split_report["train_rows"] = len(datasets[0])
         for name, dataset in zip(("valid", "test"), datasets[1:]):
-            self.split_report[f"{name}_rows"] = len(dataset)
-            if TIED in dataset.inter_feat:
-                self.split_report[f"{name}_rows_tied"] = int(dataset.inter_feat[TIED].sum())
+            rows = dataset.inter_feat
+            self.split_report[f"{name}_rows"] = len(rows)
+            if STAMP in rows:
+                before = torch.from_numpy(self.store_time)[self._places(rows) - 1]
+                tied = (rows[POSITION] > 0) & (before == rows[STAMP])
+                self.split_report[f"{name}_rows_tied"] = int(tied.sum())
+            if self.in_order and len(rows):
+                seen = seen_before(self._pairs(rows), self._places(rows), self._pairs(self.store))
+                self.split_report[f"{name}_targets_seen_before"] = round(
+                    seen.float().mean().item(), 4
+                )
         for dataset in datasets:
-            dataset.inter_feat.interaction.pop(TIED, None)
+            dataset.inter_feat.interaction.pop(STAMP, None)
 
     def ends(self, rows):
         """One past each user's last position among some rows.
@@ -275,7 +345,9 @@ class BehaviorData(CheckedRows):
         train.inter_feat = select(rows, rows[POSITION] >= first)
 
     def _drop_rows_without_history(self, name, dataset):
-        if not (self._first_target or self.behavior_field or self.whole_sequences):
+        if not (
+            self._first_target or self.behavior_field or self.whole_sequences or self.new_items
+        ):
             return  # a general model of RecBole's own split keeps its rows
         rows = dataset.inter_feat
         count = int((rows[POSITION] == 0).sum())

@@ -9,6 +9,8 @@ guidance are the caller's affair. Letters: B batch size, T number of levels abov
 import numpy as np
 import torch
 
+from recbole_diffusion.diffusion.row_noise import normal_like
+
 
 def evenly_spaced(steps, count):
     """A sub-sequence of the levels, from T down to 0.
@@ -66,7 +68,7 @@ def ancestral(diffusion, noise=True):
     """
 
     def step(x0, x_t, level, lower):
-        eps = torch.randn_like(x_t) if noise else None
+        eps = normal_like(x_t) if noise else None
         return diffusion.reverse_step(x0, x_t, level, lower, eps)
 
     return step
@@ -92,7 +94,7 @@ def ddim(diffusion, eta):
         variance = eta**2 * diffusion.posterior(level, lower)[2]
         kept = max(float(diffusion.noise[lower]) ** 2 - variance, 0.0) ** 0.5
         x = diffusion.signal[lower] * x0 + kept * eps
-        return x + variance**0.5 * torch.randn_like(x) if eta > 0 else x
+        return x + variance**0.5 * normal_like(x) if eta > 0 else x
 
     return step
 

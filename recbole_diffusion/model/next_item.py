@@ -7,6 +7,7 @@ from recbole.utils import InputType
 from torch import nn
 
 from recbole_diffusion.diffusion.reverse import evenly_spaced, walk
+from recbole_diffusion.diffusion.row_noise import normal_like
 from recbole_diffusion.model.layers.cross_entropy import full_cross_entropy
 from recbole_diffusion.model.positions import targets
 from recbole_diffusion.model.settings import check_flags, check_whole
@@ -184,8 +185,8 @@ class NextItemDiffusion(SequentialRecommender):
             torch.Tensor: x_0, shape: [B, D].
         """
         first = guidance[0] if isinstance(guidance, tuple) else guidance
-        noise = torch.randn(len(first), self.hidden_size, device=first.device)
-        start = self.diffusion.start(noise)
+        empty = torch.empty(len(first), self.hidden_size, device=first.device)
+        start = self.diffusion.start(normal_like(empty))
         return walk(lambda x, t: self.denoise(x, t, guidance), start, self.levels, self.step)
 
     def full_sort_predict(self, interaction):

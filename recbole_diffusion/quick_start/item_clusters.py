@@ -48,6 +48,26 @@ def item_clusters(config, dataset):
     return clusters
 
 
+def wrong_clusters(clusters, n_items, n_cate):
+    """What keeps a checkpoint's clusters from being those of a model.
+
+    Args:
+        clusters (torch.Tensor): of the checkpoint, None where it has none.
+        n_items (int): items but the padding.
+        n_cate (int): clusters of the model.
+
+    Returns:
+        str: the end of a sentence; None if they are right.
+    """
+    if clusters is None:
+        return "are missing"
+    if clusters.dtype != torch.long or clusters.shape != (n_items,):
+        return f"are not {n_items} whole numbers, one an item"
+    if int(clusters.min()) < 0 or int(clusters.max()) >= n_cate:
+        return f"are not in 0..{n_cate - 1}, the clusters of n_cate {n_cate}"
+    return None
+
+
 def light_gcn_embeddings(config, dataset):
     """Item embeddings of a LightGCN trained on the same training data, nothing held out.
 

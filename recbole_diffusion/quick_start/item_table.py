@@ -7,12 +7,15 @@ import numpy as np
 import torch
 
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.config.foreign import refuse_unnamed
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.values import ConfigError, as_texts, read_yaml
 from recbole_diffusion.data.embeddings import read_item_embeddings
 from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.quick_start.split_seed import split_seed
 from recbole_diffusion.trainer import checkpoint
+from recbole_diffusion.trainer.fields import RUN
 
 # RecBole's lists of the keys that both trainings have in common, as those of overall.yaml.
 SHARED_LISTS = ("General", "Evaluation", "Dataset")
@@ -55,6 +58,7 @@ def item_table(config, dataset, fit):
 def _of_checkpoint(path, dataset):
     """Items but the padding in the order of their ids, shape: [n, width]."""
     state = checkpoint.load(path)
+    checkpoint.check_fields(state, path, RUN)
     table = state["state_dict"].get("item_embedding.weight")
     if table is None:
         raise DataError(f"{path} holds a {state['model']}, which has no item_embedding")
@@ -81,7 +85,7 @@ def train_first(config, fit):
         str: its best checkpoint.
 
     Raises:
-        ConfigError: if ``pretrain_settings`` is not a dictionary.
+        ConfigError: if ``pretrain_settings`` is not a dictionary, or only a file names the class.
     """
     own = config["pretrain_settings"] or {}
     if not isinstance(own, dict):
@@ -90,8 +94,10 @@ def train_first(config, fit):
     shared |= set(read_yaml(properties_dir() / "overall.yaml"))
     shared -= set(of_kind("one_training"))
     settings = {key: config[key] for key in shared if config[key] is not None}
+    refuse_unnamed(config["pretrain"], "pretrain")
     settings["data_path"] = str(Path(config["data_path"]).parent)  # RecBole added the data's name
-    settings = as_texts(settings) | {"hidden_size": config["hidden_size"]} | own
+    same = {"hidden_size": config["hidden_size"], "split_seed": split_seed(config)}
+    settings = as_texts(settings) | same | own
     getLogger().info(f"training {config['pretrain']} first, for the items' embeddings")
     trainer, *_ = fit(Config(config["pretrain"], config["dataset"], None, settings), saved=True)
     score = trainer.best_valid_score

@@ -10,20 +10,28 @@ from typing import NamedTuple
 import recbole
 import torch
 from recbole.data.dataloader import AbstractDataLoader
-from recbole.utils import init_logger, init_seed
+from recbole.utils import init_seed
 
 from recbole_diffusion.config import traits
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.files import write_json
+from recbole_diffusion.config.foreign import vouch
 from recbole_diffusion.config.names import refuse_what_does_not_run
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
+from recbole_diffusion.data.digest import interactions
 from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.data.loading import CheckedRows, DataNotFoundError
 from recbole_diffusion.evaluator.divisors import over_all_rows, over_all_users
-from recbole_diffusion.quick_start.item_clusters import item_clusters
+from recbole_diffusion.quick_start.explain import naming_settings
+from recbole_diffusion.quick_start.item_clusters import item_clusters, wrong_clusters
 from recbole_diffusion.quick_start.item_table import item_table
+from recbole_diffusion.quick_start.log import begin_log
+from recbole_diffusion.quick_start.protocol_line import measured, protocol_line
+from recbole_diffusion.quick_start.split_seed import split_seed
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.choose import get_trainer
+from recbole_diffusion.trainer.fields import RUN
 from recbole_diffusion.trainer.randomness import own_randomness
 from recbole_diffusion.trainer.saving import newest_last
 from recbole_diffusion.trainer.trainer import TrainerHooks
@@ -45,8 +53,9 @@ def run_recbole_diffusion(
         saved (bool): write checkpoints and test the best model; without, test the last one.
 
     Returns:
-        dict: model, dataset, seed, recbole (its version), config, best_epoch, epochs, stopped_by,
-        best_valid_result, test_result, test_result_all_users (None unless asked for),
+        dict: model, dataset, seed, device, recbole (its version), config, best_epoch, epochs,
+        stopped_by, best_valid_result, protocol (split, rows, masking and device in words),
+        test_result, test_result_all_users (None unless asked for),
         test_result_all_rows (None unless test rows without history were counted),
         never_trained_items (see `NeverTrainedAudit`; ``barred_all_rows`` are its metrics over
         all test rows), split, build_seconds (of the model, with what it trains first),
@@ -59,6 +68,7 @@ def run_recbole_diffusion(
         CheckpointError: if a checkpoint to resume from does not fit.
         ValueError: for an unknown model, or one of RecBole's kinds that are not supported.
     """
+    vouch(config_dict)
     config = Config(model, dataset, config_file_list, config_dict)
     fitted = fit(config, saved)
     trainer, test_data, split = fitted.trainer, fitted.test_data, fitted.split
@@ -70,6 +80,7 @@ def run_recbole_diffusion(
     if barred:
         never["barred_all_rows"] = barred
     result = training_report(config, trainer) | {
+        "protocol": protocol_line(measured(config, test_data._dataset)),
         "test_result": test_result,
         "test_result_all_users": over_all_users(config, test_data._dataset, test_result),
         "test_result_all_rows": over_all_rows(config, split, test_result),
@@ -97,6 +108,7 @@ def training_report(config, trainer):
         "model": config["model"],
         "dataset": config["dataset"],
         "seed": config["seed"],
+        "device": str(config["device"]),
         "recbole": recbole.__version__,
         "best_epoch": trainer.best_epoch,
         "epochs": trainer.epochs_done,
@@ -148,36 +160,38 @@ def fit(config, saved=True, after_validation=None):
     """
     refuse_what_does_not_run(config["model"], config.model_class)
     init_seed(config["seed"], config["reproducibility"])
-    init_logger(config)
+    begin_log(config)
     logger = getLogger()
     logger.debug(config)
 
     data, (train_data, valid_data, test_data) = read_data(config)
     split = dict(getattr(data, "split_report", {}))
     logger.info("split: " + ", ".join(f"{key} {value}" for key, value in split.items()))
+    logger.info(f"device: {config['device']}")
 
     resume_file = _resume_file(config)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    begin = monotonic()
-    network = make_network(config, train_data._dataset, resume_file).to(config["device"])
-    build_seconds = monotonic() - begin
-    trainer = get_trainer(config)(config, network)
-    trainer.attach(train_data._dataset)
-    trainer.build_seconds = build_seconds
-    if resume_file:
-        trainer.resume_checkpoint(resume_file)
-    trainer.fit(
-        train_data,
-        valid_data,
-        saved=saved,
-        show_progress=config["show_progress"],
-        callback_fn=after_validation and (lambda epoch, score: after_validation(trainer)),
-    )
+    with naming_settings(config):
+        begin = monotonic()
+        network = make_network(config, train_data._dataset, resume_file).to(config["device"])
+        build_seconds = monotonic() - begin
+        trainer = get_trainer(config)(config, network)
+        trainer.attach(train_data._dataset)
+        trainer.build_seconds = build_seconds
+        if resume_file:
+            trainer.resume_checkpoint(resume_file)
+        trainer.fit(
+            train_data,
+            valid_data,
+            saved=saved,
+            show_progress=config["show_progress"],
+            callback_fn=after_validation and (lambda epoch, score: after_validation(trainer)),
+        )
     return Fitted(trainer, train_data, valid_data, test_data, split)
 
 
 def read_data(config):
-    """Reads and splits the data of a run.
+    """Reads and splits the data of a run; the caller's random generators are left as they were.
 
     Args:
         config (Config): the run's configuration.
@@ -188,7 +202,22 @@ def read_data(config):
     Raises:
         DataError: if the data are missing or unusable.
     """
-    data = get_dataset(config)(config)
+    dataset_class = get_dataset(config)
+    if not issubclass(dataset_class, CheckedRows) and not Path(config["data_path"]).exists():
+        raise DataNotFoundError(
+            f"there is no folder {config['data_path']}: data set '{config['dataset']}' has to be "
+            "there, nothing is downloaded"  # RecBole would, and unpack it
+        )
+    with own_randomness(split_seed(config)):
+        data = dataset_class(config)
+        _refuse_what_does_not_fit(config, data)
+        loaders = prepare_data(config, data)
+    parts = [loader and loader._dataset for loader in loaders]
+    parts[0].interactions = interactions(parts)  # checkpoints say what they were trained on
+    return data, loaders
+
+
+def _refuse_what_does_not_fit(config, data):
     getLogger().info(data)
     if max(config["topk"]) >= data.item_num:  # the padding is one of item_num
         raise DataError(
@@ -199,7 +228,6 @@ def read_data(config):
             f"{config['model']} inverts a dense matrix of {data.item_num} x {data.item_num} items, "
             f"which takes tens of GB and up to an hour: it is not run above {MOST_INVERTED} items"
         )
-    return data, prepare_data(config, data)
 
 
 def _resume_file(config):
@@ -228,7 +256,7 @@ def make_network(config, dataset, checkpoint_file):
         torch.nn.Module: the model, without the checkpoint's weights.
 
     Raises:
-        CheckpointError: if the checkpoint was trained on other data.
+        CheckpointError: if the checkpoint is damaged or was trained on other data.
     """
     says, given = traits.of(config.model_class), {}
     if says.item_table and checkpoint_file is None:
@@ -238,9 +266,16 @@ def make_network(config, dataset, checkpoint_file):
         given["cluster_ids"] = None
         if checkpoint_file:
             state = checkpoint.load(checkpoint_file)
+            checkpoint.check_fields(state, checkpoint_file, RUN)
             if state["model"] == config["model"]:  # else the trainer refuses it
                 checkpoint.check_data(state, dataset, checkpoint_file)
-                given["cluster_ids"] = state["state_dict"]["cluster_ids"]
+                found = state["state_dict"].get("cluster_ids")
+                wrong = wrong_clusters(found, dataset.item_num - 1, config["n_cate"])
+                if wrong:
+                    raise checkpoint.CheckpointError(
+                        f"the cluster_ids of {checkpoint_file} {wrong}"
+                    )
+                given["cluster_ids"] = found
         if given["cluster_ids"] is None:
             given["cluster_ids"] = item_clusters(config, dataset)
     return config.model_class(config, dataset, **given)

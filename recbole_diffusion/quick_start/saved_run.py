@@ -9,9 +9,11 @@ from recbole.data.dataloader import AbstractDataLoader
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.names import resolve
+from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.quick_start.quick_start import make_network, read_data
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.choose import get_trainer
+from recbole_diffusion.trainer.fields import RUN
 from recbole_diffusion.trainer.randomness import own_randomness
 from recbole_diffusion.trainer.trainer import TrainerHooks
 
@@ -79,7 +81,7 @@ def trained_class(state):
     name, trained = state["model"], state.get("class")  # none in checkpoints of before
     if ":" in name:  # a run's is the name of a class; this would be imported
         raise checkpoint.CheckpointError(
-            f"the checkpoint calls its model {name!r}, which is the name of no class"
+            f"it calls its model {name!r}, which is the name of no class"
         )
     if trained is None:
         return name
@@ -90,10 +92,36 @@ def trained_class(state):
     if found is None or checkpoint.class_text(found) != trained:
         given = f"recbole:{name}" if trained.startswith("recbole.") else trained
         raise checkpoint.CheckpointError(
-            f"the checkpoint holds a {name} of {trained}, which the name alone does not lead to: "
+            f"it holds a {name!r} of {trained!r}, which the name alone does not lead to: "
             f"give it with --model={given}"
         )
     return name
+
+
+def saved_config(checkpoint_file, state, model, settings):
+    """The configuration of a run, out of its checkpoint.
+
+    Args:
+        checkpoint_file (str or Path): of messages, and beside which checkpoints lie.
+        state (dict): of `checkpoint.load`, with the fields of a run.
+        model (str or type): as of `load_run`.
+        settings (dict): over those of the run.
+
+    Returns:
+        SavedConfig: the configuration.
+
+    Raises:
+        CheckpointError, ConfigError, ValueError: as of `load_run`.
+    """
+    beside = {"checkpoint_dir": str(Path(checkpoint_file).parent)}  # RecBole makes the folder
+    try:
+        return SavedConfig(state, model, beside | settings)
+    except (ConfigError, checkpoint.CheckpointError) as error:
+        raise type(error)(f"{checkpoint_file}: {error}") from error
+    except (TypeError, KeyError, AttributeError, IndexError, AssertionError) as error:
+        raise checkpoint.CheckpointError(
+            f"{checkpoint_file} is damaged: its settings are not those of a run ({error!r})"
+        ) from error
 
 
 class SavedRun(NamedTuple):
@@ -136,13 +164,8 @@ def load_run(checkpoint_file, model=None, **settings):
         ValueError: on an unknown model.
     """
     state = checkpoint.load(checkpoint_file)
-    missing = [key for key in ("model", "dataset", "config", "state_dict") if key not in state]
-    if missing:
-        raise checkpoint.CheckpointError(
-            f"{checkpoint_file} is not the checkpoint of a run: it holds no {missing[0]}"
-        )
-    beside = {"checkpoint_dir": str(Path(checkpoint_file).parent)}  # RecBole makes the folder
-    config = SavedConfig(state, model, beside | settings)
+    checkpoint.check_fields(state, checkpoint_file, RUN)
+    config = saved_config(checkpoint_file, state, model, settings)
     with own_randomness(config["seed"]):  # as a run is seeded before it splits
         _, (train_data, valid_data, test_data) = read_data(config)
         checkpoint.check_data(state, train_data._dataset, checkpoint_file)

@@ -3,15 +3,13 @@
 Letters: B users of a batch, n items with the padding, D size of the embeddings.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import torch
 from recbole.data.interaction import Interaction
 
 from recbole_diffusion.config.values import ConfigError
-from recbole_diffusion.quick_start.saved_run import SavedConfig
+from recbole_diffusion.quick_start.saved_run import saved_config
 from recbole_diffusion.recommend.asked import Asked
 from recbole_diffusion.recommend.histories import (
     Histories,
@@ -28,9 +26,9 @@ from recbole_diffusion.recommend.reading import (
     user_vectors,
 )
 from recbole_diffusion.trainer import checkpoint
-from recbole_diffusion.trainer.randomness import own_randomness
+from recbole_diffusion.trainer.fields import RUN
+from recbole_diffusion.trainer.scoring import asked_by_row, by_rows_of
 
-NEEDED = ("model", "dataset", "config", "state_dict", "tokens", "other_parameter")
 
 
 def load(checkpoint_file, model=None, map_location="cpu", seed=None):
@@ -73,13 +71,8 @@ class Recommender:
 
     def __init__(self, checkpoint_file, model=None, map_location="cpu", seed=None):
         state = checkpoint.load(checkpoint_file)
-        missing = [key for key in NEEDED if key not in state]
-        if missing:
-            raise checkpoint.CheckpointError(
-                f"{checkpoint_file} is not the checkpoint of a run: it holds no {missing[0]}"
-            )
-        beside = {"checkpoint_dir": str(Path(checkpoint_file).parent), "use_gpu": False}
-        self.config = SavedConfig(state, model, beside)
+        checkpoint.check_fields(state, checkpoint_file, RUN)
+        self.config = saved_config(checkpoint_file, state, model, {"use_gpu": False})
         self.device = self.config["device"] = torch.device(map_location)
         self.tokens = {field: text.split("\n") for field, text in state["tokens"].items()}
         self._known = {

@@ -95,6 +95,7 @@ LAWS = [
     (laws.the_seed_decides_scores, _always),
     (laws.scores_of_a_row_do_not_depend_on_the_others, _always),
     (laws.cropping_changes_neither_loss_nor_scores, _cropped),
+    (laws.batches_change_no_scores, _always),
     (laws.the_walk_asks_forward_as_often_as_it_says, _next_item),
     (laws.ablate_x_t_hides_x_t, _next_item),
     (laws.what_is_drawn_at_construction_is_stored, _always),

@@ -11,11 +11,13 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import ModelType
 
+from recbole_diffusion.data.dataloader import ROW
 from recbole_diffusion.quick_start.saved_run import load_run
 from recbole_diffusion.testing.subject import EPOCHS
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.choose import get_trainer
 from recbole_diffusion.trainer.randomness import own_randomness
+from recbole_diffusion.trainer.scoring import asked_by_row
 
 LEARNT, CHANCE = 0.8, 0.35  # hit@1 that shows learning, and that guessing stays below
 
@@ -25,6 +27,26 @@ def score(network, batch, seed=0):
     """Scores of all items under a seed, shape: [B, n_items]."""
     with own_randomness(seed):
         return network.full_sort_predict(batch).view(len(batch), -1).float()
+
+
+@torch.no_grad()
+def scores_by_row(network, loader, seed=0):
+    """Scores of all items for all rows of a loader, as an evaluation asks for them.
+
+    Args:
+        network (torch.nn.Module): the model.
+        loader (FullRankDataLoader): rows to rank.
+        seed (int): of the evaluation.
+
+    Returns:
+        torch.Tensor: in the order of the rows' numbers, shape: [n_rows, n_items].
+    """
+    number, found = [], []
+    with asked_by_row(network, seed, loader._dataset):
+        for rows, *_ in loader:
+            found.append(network.full_sort_predict(rows).view(len(rows), -1).float())
+            number.append(rows[ROW])
+    return torch.cat(found)[torch.cat(number).argsort()]
 
 
 @contextmanager
@@ -146,6 +168,21 @@ def scores_of_a_row_do_not_depend_on_the_others(subject):
     far = (whole[:1] - alone).abs().max().item()
     law = "the scores of a row do not depend on the other rows of its batch"
     subject.demand(torch.allclose(whole[:1], alone, rtol=1e-4, atol=1e-4), law, f"{far:.3g} apart")
+
+
+def batches_change_no_scores(subject):
+    """A row of an evaluation is scored alone as in batches of any size, noise included."""
+    network, found = subject.fresh.network, []
+    for users in (512, 7, 1):
+        test = subject.loaders(subject.config(eval_users_per_batch=users))[2]
+        found.append(scores_by_row(network, test))
+    far = max((scores - found[0]).abs().max().item() for scores in found)
+    law = (
+        "the scores of a row are the same in batches of 512, 7 and 1, so noise in them is drawn by "
+        "diffusion.row_noise.normal_like"
+    )
+    same = all(torch.allclose(scores, found[0], rtol=1e-4, atol=1e-4) for scores in found)
+    subject.demand(same, law, f"{far:.3g} apart")
 
 
 def the_seed_decides_scores(subject):

@@ -6,7 +6,8 @@ the best validation score. Both are read with ``weights_only=True``.
 
 import hashlib
 import json
-import os
+import zipfile
+from logging import getLogger
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ import torch
 from scipy import sparse
 
 from recbole_diffusion.config.keys import of_kind
+from recbole_diffusion.data.digest import difference
+from recbole_diffusion.trainer.content import digest_of, is_compact
+from recbole_diffusion.trainer.fields import RUN, wrong_field
+from recbole_diffusion.trainer.writing import reason, replacing
 
 FORMAT = 1
 
@@ -28,7 +33,9 @@ def encode(value):
     Raises:
         CheckpointError: for a value that is neither (it would need a pickle).
     """
-    if value is None or isinstance(value, (bool, int, float, str, torch.Tensor)):
+    if isinstance(value, torch.Tensor):
+        return value if value.layout != torch.strided or is_compact(value) else value.contiguous()
+    if value is None or isinstance(value, (bool, int, float, str)):
         return value.item() if isinstance(value, np.generic) else value
     if isinstance(value, np.generic):
         return value.item()
@@ -71,15 +78,20 @@ def save(path, state):
     Args:
         path (str or Path): the file to write.
         state (dict): what to store.
+
+    Raises:
+        CheckpointError: if a value cannot be stored, or the file cannot be written, as on a full
+            disk; the old file stays.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".writing")
-    with open(beside, "wb") as file:
-        torch.save(encode({"format": FORMAT, **state}), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    content = encode({"format": FORMAT, **state})
+    content["digest"] = digest_of(content)
+    try:
+        with replacing(Path(path)) as file:
+            torch.save(content, file)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} could not be written: {reason(error)}; what was there before is whole"
+        ) from error
 
 
 def load(path, device="cpu"):
@@ -93,20 +105,67 @@ def load(path, device="cpu"):
         dict: what `save` was given.
 
     Raises:
-        CheckpointError: if the file is missing, holds code, or is none of ours.
+        CheckpointError: if the file is missing, holds code, is damaged, or is none of ours.
     """
     if not Path(path).is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        _refuse_packed(path)
+        content = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
         raise CheckpointError(
             f"{path} is not a checkpoint of tensors and plain values (RecBole's own checkpoints "
             f"are pickles and are not read): {(str(error) or repr(error)).splitlines()[0]}"
         ) from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    form = content.get("format") if isinstance(content, dict) else None
+    if type(form) is not int or form != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}")
-    return decode(state)
+    stored = content.pop("digest", None)  # none in checkpoints of earlier versions
+    try:
+        found = digest_of(content, Path(path).stat().st_size)
+        state = decode(content)
+    except Exception as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    if stored is not None and stored != found:
+        raise CheckpointError(
+            f"{path} is damaged, or was changed by hand: its content is not what was stored"
+        )
+    return state
+
+
+def _refuse_packed(path):
+    """Refuses a file that unpacks to more than it is; torch stores without compression."""
+    with zipfile.ZipFile(path) as file:
+        unpacked = sum(part.file_size for part in file.infolist())
+    if unpacked > Path(path).stat().st_size:
+        raise ValueError(f"it would unpack to {unpacked} bytes")
+
+
+def check_fields(state, path, fields):
+    """Refuses a checkpoint with a field that is missing or not what it must be.
+
+    Args:
+        state (dict): of `load`.
+        path (str or Path): the file, for messages.
+        fields (dict): of fields.py, ``RUN`` or ``TRAINING``.
+
+    Raises:
+        CheckpointError: naming the first such field.
+    """
+    wrong = wrong_field(state, fields)
+    if wrong:
+        raise CheckpointError(f"{path} is not the checkpoint of a run: {wrong}")
+    if fields is not RUN:
+        return
+    if fingerprint(state["tokens"]) != state["fingerprint"]:
+        raise CheckpointError(f"{path} is damaged: its tokens are not those of its fingerprint")
+    settings = json.loads(state["config"])
+    for name in "model dataset".split():
+        if settings[name] != state[name]:
+            raise CheckpointError(
+                f"{path} is damaged: its {name} is {state[name]!r}, in its settings "
+                f"{settings[name]!r}"
+            )
 
 
 def tokens(dataset):
@@ -128,16 +187,39 @@ def fingerprint(named_tokens):
 
 
 def check_data(state, dataset, path):
-    """Refuses a checkpoint that was trained on other users, items or behaviours.
+    """Refuses a checkpoint that was trained on other data.
+
+    Checkpoints of earlier versions say nothing of interactions; of those only the tokens are
+    compared, with a warning.
+
+    Args:
+        state (dict): of `load`.
+        dataset (Dataset): the built training data.
+        path (str or Path): the file, for messages.
 
     Raises:
-        CheckpointError: with both fingerprints.
+        CheckpointError: with both fingerprints of users, items and behaviours, or with what is
+            different about the interactions.
     """
     here = fingerprint(tokens(dataset))
     if state["fingerprint"] != here:
         raise CheckpointError(
             f"{path} was trained on other data: its users, items and behaviours have the "
             f"fingerprint {state['fingerprint']}, those of '{dataset.dataset_name}' here {here}"
+        )
+    now = getattr(dataset, "interactions", None)
+    if now is None:  # built by who calls the trainer directly
+        return
+    if state.get("interactions") is None:
+        getLogger().warning(
+            f"{path} does not say on which interactions it was trained: only its users, items and "
+            "behaviours are known to be those here"
+        )
+        return
+    differs = difference(state["interactions"], now)
+    if differs:
+        raise CheckpointError(
+            f"{path} was trained on other data than '{dataset.dataset_name}' here: {differs}"
         )
 
 

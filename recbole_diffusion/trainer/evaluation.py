@@ -5,7 +5,7 @@ from time import monotonic
 import torch
 
 from recbole_diffusion.evaluator.never_trained import NeverTrainedAudit
-from recbole_diffusion.trainer.randomness import own_randomness
+from recbole_diffusion.trainer.scoring import asked_by_row
 
 
 class EvaluationHooks:
@@ -15,8 +15,8 @@ class EvaluationHooks:
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         """Ranks and measures as RecBole does, with a random generator of its own.
 
-        Two evaluations of one model are equal, and how often one evaluates does not change
-        training. Fills ``never_trained`` and ``eval_seconds``.
+        Two evaluations of one model are equal, whatever the batches, and how often one evaluates
+        does not change training. Fills ``never_trained`` and ``eval_seconds``.
 
         Args:
             eval_data (DataLoader): the rows to rank.
@@ -26,6 +26,9 @@ class EvaluationHooks:
 
         Returns:
             dict: metric name to value, None if there are no rows.
+
+        Raises:
+            ScoresError: if the model gives scores that are not finite.
         """
         if load_best_model:
             self._load_weights(model_file or self.saved_model_file)
@@ -33,7 +36,7 @@ class EvaluationHooks:
             return None
         self._audit = NeverTrainedAudit(self.config, self.trained_items)
         begin = monotonic()
-        with own_randomness(self.evaluation_seed):
+        with asked_by_row(self.model, self.evaluation_seed, eval_data._dataset):
             result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         self.eval_seconds = monotonic() - begin
         self.never_trained = self._audit.report(self.eval_collector.data_struct, self.evaluator)

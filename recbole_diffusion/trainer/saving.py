@@ -8,7 +8,15 @@ from torch import nn
 
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.evaluation import floats
+from recbole_diffusion.trainer.fields import RUN, TRAINING, wrong_other, wrong_weights
 from recbole_diffusion.trainer.randomness import random_states
+from recbole_diffusion.trainer.training_state import (
+    Unfit,
+    check_random,
+    restore_counters,
+    restore_optimizers,
+    restore_schedulers,
+)
 
 
 class SavingHooks:
@@ -28,6 +36,7 @@ class SavingHooks:
             "fingerprint": checkpoint.fingerprint(named),
             "tokens": named,
             "item_counts": self.item_counts,
+            "interactions": getattr(self.dataset, "interactions", None),
             "epoch": epoch,
             "best_epoch": self.best_epoch,
             "best_valid_score": float(self.best_valid_score),
@@ -89,16 +98,22 @@ class SavingHooks:
             raise checkpoint.CheckpointError(
                 f"{resume_file} holds a model but no training state; resume from a .last.pth file"
             )
+        for fields in (RUN, TRAINING):
+            checkpoint.check_fields(state, resume_file, fields)
         best = str(resume_file).removesuffix(".last.pth") + ".best.pth"
         if state["best_epoch"] and not Path(best).is_file():
             raise checkpoint.CheckpointError(f"{best}, the run's best model so far, is not there")
+        if state["best_epoch"]:  # else a damaged one would be found when all is trained
+            checkpoint.check_fields(checkpoint.load(best), best, RUN)
         self._load_weights(resume_file, state)
         checkpoint.check_settings(state, self.config, resume_file)
-        for name, value in state["optimizers"].items():
-            getattr(self, name).load_state_dict(value)
-        vars(self.model).update(state["counters"])
-        for name, value in state["schedulers"].items():
-            self.schedulers[name].load_state_dict(value)
+        try:
+            restore_optimizers(self._optimizers(), state["optimizers"])
+            restore_schedulers(self.schedulers, state["schedulers"])
+            restore_counters(self.model, state["counters"])
+            check_random(state["random"], state["loaders"])
+        except Unfit as error:
+            raise checkpoint.CheckpointError(f"{resume_file} does not fit: {error}") from error
         self.start_epoch = self.epochs_done = state["epoch"] + 1
         self.cur_step = state["cur_step"]
         self.best_epoch = state["best_epoch"]
@@ -119,18 +134,23 @@ class SavingHooks:
 
     def _load_weights(self, path, state=None):
         state = checkpoint.load(path) if state is None else state
+        checkpoint.check_fields(state, path, RUN)
         if state["model"] != self.config["model"]:
             raise checkpoint.CheckpointError(
                 f"{path} holds a {state['model']}, not a {self.config['model']}"
             )
         if self.dataset is not None:
             checkpoint.check_data(state, self.dataset, path)
-        try:
-            self.model.load_state_dict(state["state_dict"])
-        except RuntimeError as error:
+        wrong = wrong_weights(state["state_dict"], self.model)
+        if wrong:
             raise checkpoint.CheckpointError(
-                f"the weights of {path} do not fit this model; its settings were others: {error}"
-            ) from error
+                f"the weights of {path} do not fit this model; its settings were others, or it is "
+                f"damaged: {wrong}"
+            )
+        wrong = wrong_other(state["other_parameter"], self.model)
+        if wrong:
+            raise checkpoint.CheckpointError(f"the other_parameter of {path} do not fit: {wrong}")
+        self.model.load_state_dict(state["state_dict"])
         self.model.load_other_parameter(
             {
                 name: value.to(self.device) if isinstance(value, torch.Tensor) else value

@@ -1,5 +1,6 @@
 """Trainers: RecBole's, with checkpoints that resume, a time budget, and an honest evaluation."""
 
+import secrets
 from pathlib import Path
 from time import monotonic, strftime
 
@@ -12,10 +13,15 @@ from recbole_diffusion.trainer.collapse import CollapseWatch
 from recbole_diffusion.trainer.evaluation import EvaluationHooks
 from recbole_diffusion.trainer.randomness import set_random_states
 from recbole_diffusion.trainer.saving import SavingHooks
+from recbole_diffusion.trainer.scoring import ScoresError, cause
 
 
 class BudgetSpent(Exception):
     """Raised inside ``fit`` when ``max_train_seconds`` have passed."""
+
+
+class LossError(ValueError):
+    """The training loss is not finite: there is nothing to go on with."""
 
 
 class WatchedLoader:
@@ -66,8 +72,11 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
     """
 
     def __init__(self, config, model):
+        Path(config["checkpoint_dir"]).mkdir(parents=True, exist_ok=True)  # two runs at once
         super().__init__(config, model)
-        name = f"{checkpoint.run_name(config)}-{strftime('%Y%m%d-%H%M%S')}"
+        # Two runs of one command in one second have names of their own.
+        when = f"{strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        name = f"{checkpoint.run_name(config)}-{when}"
         self.saved_model_file = str(Path(self.checkpoint_dir, f"{name}.best.pth"))
         self.last_file = str(Path(self.checkpoint_dir, f"{name}.last.pth"))
         self.schedulers = {}
@@ -146,7 +155,8 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
             tuple: best validation score (float) and its metrics (dict).
 
         Raises:
-            ValueError: if the loss is not finite, with epoch, batch and likely cause.
+            LossError: if the loss is not finite, with epoch, batch and likely cause.
+            ScoresError: if scores of validation are not. The best model so far stays on disk.
         """
         if self.dataset is None:
             self.attach(train_data._dataset)
@@ -156,7 +166,13 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
         self._begin = monotonic()
         if self._resumed is not None:
             set_random_states(self._resumed["random"])
-            for generator, state in zip(self._generators(), self._resumed["loaders"]):
+            generators, states = self._generators(), self._resumed["loaders"]
+            if len(generators) != len(states):
+                raise checkpoint.CheckpointError(
+                    f"{self.last_file} holds the states of {len(states)} loaders, here there are "
+                    f"{len(generators)}"
+                )
+            for generator, state in zip(generators, states):
                 generator.set_state(state.cpu())
 
         def after_validation(epoch, score):
@@ -173,6 +189,8 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
                 f"max_train_seconds = {self.config['max_train_seconds']} are over: training ends "
                 f"in epoch {self.epochs_done}"
             )
+        except (LossError, ScoresError) as error:
+            raise type(error)(f"{error}{self._what_is_kept()}") from error
         self.stopped_by = "early stopping" if self._out_of_patience() else "epochs"
         if self._budget_spent:
             self.stopped_by = "max_train_seconds"
@@ -180,6 +198,11 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
             self._save_last(self.epochs_done - 1)
         self._after_fit(valid_data, show_progress)
         return self.best_valid_score, self.best_valid_result
+
+    def _what_is_kept(self):
+        if not (self._saved and self.best_epoch and Path(self.saved_model_file).is_file()):
+            return ""
+        return f"; the best model so far, of epoch {self.best_epoch}, is {self.saved_model_file}"
 
     def _out_of_patience(self):
         return self.cur_step > self.stopping_step
@@ -233,19 +256,11 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
     def _check_nan(self, loss):
         if torch.isfinite(loss).all():
             return
-        bad = [
-            name for name, value in self.model.named_parameters() if not torch.isfinite(value).all()
-        ]
-        cause = (
-            f"the weights {bad[0]} are not finite any more: lower learning_rate "
-            f"({self.learning_rate}) or set clip_grad_norm"
-            if bad
-            else "all weights are finite, so the batch or the loss itself overflowed: look at the "
-            "data of this batch and at the loss of the model"
-        )
-        raise ValueError(
+        what = "the data of this batch, and at the loss of the model"
+        raise LossError(
             f"the training loss is {loss.item()} in epoch {self._epoch}, batch "
-            f"{self._watched.batch if self._watched else '?'}; {cause}"
+            f"{self._watched.batch if self._watched else '?'} "
+            f"with learning_rate {self.learning_rate}; {cause(self.model, what)}"
         )
 
     def _valid_epoch(self, valid_data, show_progress=False):

@@ -5,7 +5,7 @@ import torch
 
 from recbole_diffusion.evaluator.curves import changed
 from recbole_diffusion.trainer import checkpoint
-from recbole_diffusion.trainer.randomness import own_randomness
+from recbole_diffusion.trainer.scoring import asked_by_row
 from recbole_diffusion.trainer.trainer import DiffusionTrainer
 
 
@@ -72,7 +72,8 @@ class TruncationTrainer(DiffusionTrainer):
     def _top_lists(self, valid_data, steps, seed):
         """Top items of every validation row, shape: [n_rows, 20]."""
         lists, levels = [], self.model.levels_of(steps)
-        with changed(self.model, levels=levels), own_randomness(seed):
+        asked = asked_by_row(self.model, seed, valid_data._dataset)
+        with changed(self.model, levels=levels), asked:
             for rows, _, _, _ in valid_data:
                 scores = self.model.full_sort_predict(rows.to(self.device))
                 scores[:, 0] = -np.inf

@@ -8,6 +8,8 @@ trial, checkpoints and ``trial.json``. Ray's state are pickles: go on only in fo
 import json
 import logging
 import os
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import yaml
 
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.files import write_json
+from recbole_diffusion.config.foreign import NAMED, refuse_unnamed, vouch
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.names import resolve
 from recbole_diffusion.config.paths import properties_dir
@@ -105,6 +108,7 @@ def plan(model, dataset, space, trials, search, scheduler, files, settings, conc
     for option, value in (("trials", trials), ("concurrent", concurrent)):
         if value < 1:
             raise ConfigError(f"--{option} is {value}, it must be at least 1")
+    vouch(model, settings)
     given = {}
     for file in files:
         given |= read_yaml(file)
@@ -117,6 +121,8 @@ def plan(model, dataset, space, trials, search, scheduler, files, settings, conc
     for key in of_kind("tune"):
         if key in given:
             raise ConfigError(f"{key} cannot be set: every trial has its own")
+    for key, name in (("model", model), ("pretrain", given.get("pretrain"))):
+        refuse_unnamed(name, f"the {key} of a settings file")
     canonical, model_class = resolve(model)
     file = space or space_file(model_class)
     if space is None and not (file and file.is_file()):
@@ -206,7 +212,10 @@ def search_with_ray(study, config, space, concurrent, address, output):
 
     trials = output / "ray"
 
+    named = os.environ.get(NAMED)
+
     def trial(params):
+        vouch(named)  # in a process that Ray may have started before
         os.chdir(study["started_in"])
         folder = trials / ray_tune.get_context().get_trial_id()  # Ray's own is a copy
         run_trial(study, space, params["sampled"], folder, ray_tune.report)
@@ -269,7 +278,10 @@ def _start(ray, concurrent, address):
     # Whoever reaches Ray's ports or its dashboard's job API runs code here. This is the switch that
     # Ray sets on macOS and Windows; on Linux it has no other way to listen on the loopback only.
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
+    at_sigterm = signal.getsignal(signal.SIGTERM)
     ray.init(num_cpus=concurrent, include_dashboard=False, **quiet)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, at_sigterm)  # Ray's ends the process without a word
     listens_on = ray.nodes()[0]["NodeManagerAddress"]
     if listens_on != LOOPBACK:
         logging.getLogger().warning(

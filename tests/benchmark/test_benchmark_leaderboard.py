@@ -1,5 +1,6 @@
 """The leaderboard says what the records say, in every form it is printed in."""
 
+import copy
 import csv
 import io
 import json
@@ -179,7 +180,7 @@ def test_a_line_that_is_just_being_written_is_left_alone_and_a_broken_one_refuse
 def test_a_folder_without_a_journal_or_a_plan_is_refused(tmp_path):
     with pytest.raises(ValueError, match="is not a journal of a benchmark"):
         read_board(tmp_path)
-    (tmp_path / "journal.jsonl").write_text('{"kind": "protocol", "protocol": {}}\n')
+    (tmp_path / "journal.jsonl").write_text('{"kind": "refused", "reasons": {}}\n')
     with pytest.raises(ValueError, match="is not a journal of a benchmark"):
         read_board(tmp_path)
 
@@ -481,6 +482,35 @@ def test_csv_has_a_row_a_model_and_the_figures_of_the_board(board):
     for label, status in (labels | {"Later": "no finished seed"}).items():
         assert rows[label]["status"] == status
     assert rows["EASE"]["reason"] == "30,113 items | more than 15,000"
+
+
+def test_every_page_says_split_rows_masking_and_device_in_one_line(board):
+    said = (
+        "leave-one-out in time order, 400 test interactions, history not masked, all items ranked"
+    )
+    board = copy.deepcopy(board)
+    for row, device in zip(board.rows, ("cpu", "cuda:0"), strict=False):
+        row.config = {"device": device, "eval_args": {"split": {"LS": "valid_and_test"}}}
+    said += ", on the CPU and cuda:0"
+    assert f" Protocol: {said}. " in printers.markdown(board)
+    assert f" Protocol: {said}. " in printers.latex(board)
+    for row in csv.DictReader(io.StringIO(printers.csv(board))):
+        assert row["protocol"].endswith(said) == (row["status"] in ("done", "external"))
+
+
+def test_no_text_of_the_csv_is_a_formula(board, journal, tmp_path):
+    labels = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\r=1", "Pop", "1=1"]
+    made = journal(tmp_path, models={label: {"model": label, "settings": {}} for label in labels})
+    made.write(kind="refused", reasons={"=1+1": "=cmd|' /C calc'!A0"})
+    made.fail("+1", "-2+3")
+    rows = list(csv.DictReader(io.StringIO(printers.csv(read_board(tmp_path)), newline="")))
+    texts = [cell for row in rows for cell in row.values() if cell]
+    assert {"'=1+1", "'+1", "'-1", "'@SUM(A1)", " x", "' =1"} <= set(texts)
+    assert {"'-2+3", "'=cmd|' /C calc'!A0", "Pop", "1=1"} <= set(texts)
+    assert not [text for text in texts if text.strip()[0] in "=+-@" or "\r" in text]
+    cells = [cell for row in csv.reader(io.StringIO(printers.csv(board))) for cell in row if cell]
+    below = [cell for cell in cells if cell[0] == "-"]  # the control: numbers stay numbers
+    assert below and all(float(cell) < 0 for cell in below)
 
 
 def test_a_model_with_seeds_left_is_incomplete(journal, tmp_path):

@@ -85,6 +85,11 @@ class Command:
         return [line for line in listed.stdout.splitlines() if mark in line]
 
 
+def files(folder):
+    """Path to content of all files of a folder, and what else there is."""
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
 def last(records):
     """The records of runs by label, phase and number; the last of each counts."""
     runs = [record for record in records if record["kind"] == "run"]
@@ -238,11 +243,67 @@ def test_lists_of_another_program_are_a_row(warm, shop):
     table = pd.read_parquet(f"out/{row['result']['users_file']}")
     assert len(table) == 39  # one of forty bought but once
     assert any("'users_without_list': 38" in line for line in lines)
+    before = files(shop / "out")
     (shop / "lists.csv").write_text("user,item,rank\nu0,i1,1\nu0,i1,2\n")
-    records, _ = start(models="Pop", seeds=1, external={"other": "lists.csv"})
-    assert "line 3" in last(records)["other", "external", 0]["error"]
+    with pytest.raises(ValueError, match="lists.csv line 3: item 'i1' is in the list of 'u0' twic"):
+        start(models="Pop", seeds=1, external={"other": "lists.csv"})
     with pytest.raises(ValueError, match="no file gone.csv"):
         start(models="Pop", seeds=1, external={"other": "gone.csv"})
+    assert files(shop / "out") == before
+
+
+def test_a_refused_plan_leaves_everything_as_it_was(warm, shop):
+    refused = [
+        ({"models": "Popp"}, "Pop"),
+        ({"train_batchsize": 3}, "did you mean 'train_batch_size'"),
+        ({"dataset": "nowhere"}, "nowhere"),
+        ({"topk": [99]}, "topk"),
+        ({"eval_args": SHOP["eval_args"] | {"mode": "uni5"}}, "a benchmark ranks all items"),
+        ({"output": "a file"}, "a file is not a folder"),
+    ]
+    (shop / "a file").touch()
+    start("kept", models="Pop", seeds=1)
+    with open(shop / "kept/journal.jsonl", "ab") as journal:
+        journal.write(b'{"check": "0')  # of a kill
+    before = files(shop)
+    for options, why in refused:
+        for output in ("new", "kept"):
+            with pytest.raises(ValueError, match=why) as error:
+                start(**({"output": output, "models": "Pop"} | options))
+            assert "\n" not in str(error.value)
+            assert files(shop) == before
+    records, _ = start("kept", models="Pop", seeds=2)  # the control
+    assert len(last(records)) == 2
+
+
+AT_RANDOM = {"split": {"RS": [0.6, 0.2, 0.2]}, "order": "RO", "mode": "full", "group_by": "user"}
+
+
+def test_a_random_split_is_one_for_all_rows_and_seeds_and_other_data_are_refused(
+    warm, shop, write_inter
+):
+    plan = {"models": {"Pop": None, "ItemKNN": {"settings": {"k": 5}}}, "eval_args": AT_RANDOM}
+    records, _ = start(**plan, jobs=2)
+    protocol = next(record["protocol"] for record in records if record["kind"] == "protocol")
+    assert protocol["split_seed"] == 2020
+    one, two = (
+        {where: kept(run) for where, run in last(found).items()}
+        for found in (records, start("other", **plan, jobs=1)[0])
+    )
+    assert len(one) == 4 and one == two
+    knn = [run["result"]["test"] for where, run in last(records).items() if "ItemKNN" in where]
+    assert knn[0] == knn[1]  # a model without chance, on one split
+    assert len(last(start(**plan, seeds=3)[0])) == 6  # and is the same at the next sitting
+    drawn, _ = start("drawn", **plan, split_seed=7, seeds=[2020])  # the control: another split
+    assert last(drawn)["ItemKNN", "seed", 0]["result"]["test"] != knn[0]
+    with pytest.raises(ValueError, match="no model can be added .* its held-out test rows"):
+        start(**plan, split_seed=7)
+    with pytest.raises(ValueError, match="split_seed is None"):
+        start(**plan, split_seed=None)
+    lines = (shop / "dataset/shop/shop.inter").read_text().splitlines()[1:-10]
+    write_inter(shop / "dataset", "shop", [line.split("\t") for line in lines])
+    with pytest.raises(ValueError, match="its held-out test rows"):
+        start(**plan, seeds=3)
 
 
 GATED = """

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import termios
 from array import array
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,12 @@ import pytest
 from warm import Worker, until
 
 from recbole_diffusion.benchmark import worker
-from recbole_diffusion.benchmark.protocol import describe
+from recbole_diffusion.benchmark.plan import make_plan
+from recbole_diffusion.benchmark.protocol import describe, held_out_hash
 from recbole_diffusion.config import traits
 from recbole_diffusion.config.config import Config
-from recbole_diffusion.quick_start.quick_start import fit
+from recbole_diffusion.quick_start import item_table
+from recbole_diffusion.quick_start.quick_start import fit, read_data
 from recbole_diffusion.trainer.trainer import TrainerHooks
 
 WALK = {"sampler": "ddim", "sampling_steps": 3}
@@ -166,6 +169,37 @@ def test_a_table_is_whole_or_not_there(tested, shop, monkeypatch):
     assert pd.read_parquet(shop / "users.parquet").equals(before)
 
 
+TOKENS = ["👍", "a b", 'it\'s "it"', "4", "true", "[a]", "1:30", "é"]
+
+
+def test_a_behaviour_is_the_same_in_a_run_a_benchmark_and_a_pretraining(shop, write_inter):
+    rows = [(f"u{u}", f"i{(u + i) % 12}", TOKENS[u % 8], i) for u in range(40) for i in range(9)]
+    write_inter(shop / "dataset", "shop", rows)
+    general = {"dataset": "shop", "BEHAVIOR_FIELD": "behavior", "topk": [2], "models": "Pop"}
+    general |= {"eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}}
+    general |= {"valid_metric": "NDCG@2"}
+    hashes = set()
+    for token in TOKENS:
+        typed = json.dumps(token, ensure_ascii=False)  # as in a shell, with YAML's quotes
+        plan = make_plan(general | {"target_behavior": typed})
+        entries = {"Pop": {"model": "Pop", "dataset": "shop", "settings": plan.settings}}
+        job = json.loads(json.dumps({"entries": entries, "lists": {}}))
+        protocol = worker.describe_all(job)["Pop"]["protocol"]
+        assert protocol["behaviors"] == token and protocol["test_rows"] == 5
+        hashes.add(protocol["held_out_hash"])
+        settings = {key: general[key] for key in ("BEHAVIOR_FIELD", "topk", "eval_args")}
+        settings |= {"target_behavior": typed, "pretrain": "SASRec", "use_gpu": False}
+        config = Config("DreamRec", "shop", config_dict=settings | {"valid_metric": "NDCG@2"})
+        assert config["target_behavior"] == token
+        untrained = Mock(side_effect=ZeroDivisionError)
+        with pytest.raises(ZeroDivisionError):
+            item_table.train_first(config, untrained)
+        (first,) = untrained.call_args.args
+        assert first["target_behavior"] == token and first["split_seed"] == 2020
+        assert protocol["held_out_hash"] == held_out_hash(read_data(first)[1][2]._dataset)
+    assert len(hashes) == len(TOKENS)
+
+
 def test_an_error_is_one_line_with_its_kind_where_the_message_needs_it():
     assert worker.one_line(ValueError("a\n b")) == "a b"
     assert worker.one_line(RuntimeError("x")) == "RuntimeError: x"
@@ -174,6 +208,7 @@ def test_an_error_is_one_line_with_its_kind_where_the_message_needs_it():
 
 def test_a_worker_that_has_written_its_result_ends_in_peace(shop):
     job = {"kind": "describe", "entries": {"Pop": {"model": "Pop", "dataset": "nowhere"}}}
+    job["lists"] = {}
     job["entries"]["Pop"]["settings"], job["models"] = {}, ["Pop", "no_such_module:Model"]
     (shop / "job.json").write_text(json.dumps(job))
     command = [sys.executable, "-m", "recbole_diffusion.benchmark.worker", "job.json", "r.json"]
@@ -191,6 +226,7 @@ def test_a_worker_ends_with_the_process_that_started_it(shop):
     )
     entry = {"model": "endless:Model", "dataset": "shop", "settings": {}}
     job = {"kind": "describe", "entries": {"endless": entry}, "models": ["endless:Model"]}
+    job["lists"] = {}
     (shop / "out").mkdir()
     (shop / "out/job.json").write_text(json.dumps(job))
     command = [sys.executable, "-m", "recbole_diffusion.benchmark.worker", "out/job.json", "r.json"]

@@ -93,7 +93,7 @@ def test_default_settings_leave_out_the_published_run_and_nothing_else(
     assert settings("default.yaml", settings="published")["guidance_weight"] == 4.0
     assert not published.warnings and not default.warnings
     assert run_name(published) == run_name(settings(settings="published")) != run_name(default)
-    with pytest.raises(ConfigError, match=r"settings is 'paper', not one of \['published', 'def"):
+    with pytest.raises(ConfigError, match="settings is 'paper', it must be one of publ"):
         settings(settings="paper")
 
 
@@ -125,7 +125,8 @@ def test_every_key_of_our_yamls_is_read_by_our_code_or_recboles():
         files = [f for f in folder.rglob("*.py") if not set(outside) & set(f.parts)]
         return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
-    shared = text(PACKAGE, ["sequential_recommender", "general_recommender"])
+    not_shared = ["sequential_recommender", "general_recommender", "host_kinds.py"]
+    shared = text(PACKAGE, not_shared)
     shared += text(HOST, ["model"])
 
     def is_read(key, code):
@@ -159,25 +160,6 @@ def test_every_key_our_code_reads_is_declared():
     for file in PACKAGE.rglob("*.py"):
         assert not undeclared(file.read_text(encoding="utf-8")), file.name
     assert undeclared('self.config["no_such_key"]') == {"no_such_key"}  # the control
-
-
-@pytest.mark.parametrize("file", YAMLS, ids=lambda file: file.stem)
-def test_the_comment_of_every_key_names_the_type_of_its_value(file):
-    kinds = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list}
-    kinds["dict"] = dict
-    values = read_yaml(file)
-    comments = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
-        match = re.match(r"([\w-]+):.*?\s# \(([\w ]+)\) ([A-Z].*\.)$", line)
-        if match:
-            comments[match[1]] = match[2]
-    assert set(comments) == set(values), "every top-level key has `# (type) Sentence.`"
-    for key, value in values.items():
-        allowed = [kinds[kind] for kind in comments[key].split(" or ")]
-        fits = any(isinstance(value, kind) for kind in allowed)
-        if isinstance(value, bool):
-            fits = bool in allowed
-        assert value is None or fits, f"{key}: {value!r} is no {comments[key]}"
 
 
 def test_the_keys_known_besides_all_lists_are_read_by_recbole():
@@ -258,7 +240,11 @@ def test_the_lists_of_known_keys_are_not_shared_between_configurations(tmp_path,
 def test_text_is_read_as_yaml_and_never_evaluated(text, value, tmp_path):
     read = parse_value(text)
     assert read == value and type(read) is type(value)
-    assert Config("Pop", "tiny", config_dict={"prepare_hint": text})["prepare_hint"] == value
+    if isinstance(value, str):
+        settings, read = {"prepare_hint": text}, text
+    else:
+        settings, read = {"pretrain_settings": "{a: " + text + "}"}, {"a": value}
+    assert Config("DreamRec", "tiny", config_dict=settings)[next(iter(settings))] == read
     assert not (tmp_path / "attacked").exists()
 
 
@@ -291,7 +277,7 @@ def test_paths_of_pickled_files_are_refused(key):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"train_rows": "first"}, r"train_rows is 'first', not one of \['all', 'last'\]"),
+        ({"train_rows": "first"}, "train_rows is 'first', it must be one of all, last"),
         ({"train_behaviors": "buy"}, "train_behaviors is 'buy'"),
         ({"candidates": "seen"}, "candidates is 'seen'"),
         ({"mask_history": "yes please"}, "mask_history is 'yes please'"),

@@ -30,7 +30,7 @@ def test_every_key_has_kinds_of_the_table_and_every_kind_has_keys():
 
 def test_every_key_is_known_without_the_table_or_is_the_hosts_or_made():
     unknown = set(KEYS) - LISTS - DECLARED - set(of_kind("host")) - set(of_kind("made"))
-    assert unknown == set()
+    assert unknown <= set(of_kind("class"))  # of models that begin with another one's items
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,6 @@ def test_every_key_is_known_without_the_table_or_is_the_hosts_or_made():
         ("made", "one_training"),
         ("made", "clusters"),
         ("made", "ranking"),
-        ("made", "count"),
         ("made", "filter"),
         ("made", "tune"),
         ("pickled", "made"),

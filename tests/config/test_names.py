@@ -22,6 +22,7 @@ from recbole_diffusion.config.names import (
 )
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
+from recbole_diffusion.data.repeats import WholeRows
 from recbole_diffusion.model.general_recommender import ldiffrec
 from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
 from recbole_diffusion.trainer.choose import get_trainer
@@ -164,8 +165,9 @@ def test_the_data_set_is_ours_unless_a_model_of_recbole_needs_its_own():
     assert dataset("ICDDT") is dataset("SASRec") is LazySequentialDataset
     assert dataset("Pop") is dataset("MultiVAE") is GeneralDataset
     assert dataset("DIEN").__name__ == "DIENDataset"
-    assert dataset("FM") is Dataset
-    assert dataset("FEARec") is SequentialDataset
+    assert dataset("FM").__bases__ == (WholeRows, Dataset)
+    assert dataset("FEARec").__bases__ == (WholeRows, SequentialDataset)
+    assert dataset("FM") is dataset("FFM")
     own = type("DIEN", (SASRec,), {"__module__": "my_module"})  # of that name, but not RecBole's
     assert dataset(own) is LazySequentialDataset
     with pytest.raises(ValueError, match="DIEN needs a data set of its own.*unset BEHAVIOR_FIELD"):
@@ -178,7 +180,8 @@ def test_a_class_of_ones_own_names_its_data_set():
         return get_dataset(Config(own, "tiny", config_dict=settings))
 
     behaviors = {"BEHAVIOR_FIELD": "behavior", "target_behavior": "buy"}
-    assert dataset("recbole.data.dataset:SequentialDataset") is SequentialDataset
+    host = dataset("recbole.data.dataset:SequentialDataset")
+    assert host.__bases__ == (WholeRows, SequentialDataset)
     assert dataset("recbole_diffusion.data.dataset:GeneralDataset", **behaviors) is GeneralDataset
     with pytest.raises(ValueError, match="Own needs a data set of its own.*unset BEHAVIOR_FIELD"):
         dataset("recbole.data.dataset:SequentialDataset", **behaviors)

@@ -248,9 +248,15 @@ def test_every_weight_learns_and_no_layer_begins_as_another():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"noise_schedule": "binomial"}, "'binomial' is unknown; known: trunc_lin"),
+        (
+            {"noise_schedule": "binomial"},
+            "noise_schedule is 'binomial', it must be one of",
+        ),
         ({"lambda_uncertainty": -1}, "lambda_uncertainty is -1, it must be a number of at least 0"),
-        ({"truncation": "mass"}, "truncation 'mass' is neither a share .*nor 'auto'"),
+        (
+            {"truncation": "mass"},
+            "truncation is 'mass', it must be a number .* or auto",
+        ),
         ({"hidden_size": 9, "n_heads": 2}, "hidden_size 9 cannot be divided among n_heads 2"),
         ({"n_layers": 0}, "n_layers is 0"),
     ],

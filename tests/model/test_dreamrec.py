@@ -350,12 +350,15 @@ def test_embeddings_begin_as_spread_as_asked():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"noise_schedule": "trunc_lin"}, "'trunc_lin' is unknown; known: linear"),
-        ({"denoiser": "deep"}, "'deep' is unknown; known: linear, mlp"),
-        ({"sampler": "euler"}, "'euler' is unknown; known: exact, ddim, ancestral"),
+        (
+            {"noise_schedule": "trunc_lin"},
+            "noise_schedule is 'trunc_lin', it must be one of",
+        ),
+        ({"denoiser": "deep"}, "denoiser is 'deep', it must be one of linear, mlp"),
+        ({"sampler": "euler"}, "sampler is 'euler', it must be one of exact, ddim, ancestral"),
         ({"denoiser": "mlp", "sampler": "exact"}, "exact needs the linear denoiser"),
         ({"denoiser": "mlp", "sampling_steps": 31}, "31 steps over 30 levels"),
-        ({"hidden_size": 7}, "hidden_size is 7; half of"),
+        ({"hidden_size": 7}, "hidden_size is 7, it must be an even"),
         ({"hidden_size": 2}, "hidden_size is 2; half of"),
         ({"guidance_dropout": 1.0}, "guidance_dropout is 1.0, it must be a number from"),
         ({"dropout_prob": "half"}, "dropout_prob is 'half', it must be a number"),

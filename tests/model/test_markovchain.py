@@ -157,7 +157,7 @@ def test_the_self_weight_finds_repeats(tmp_path, monkeypatch, write_inter):
     "key, value", [("window", 0), ("max_gap", 0), ("self_weight", -0.1), ("popularity_weight", -1)]
 )
 def test_a_key_out_of_range_is_refused_with_its_value(key, value, built):
-    with pytest.raises(ValueError, match=f"{key} is {value}; it must be at least"):
+    with pytest.raises(ValueError, match=f"{key} is {value}, it must be a"):
         built(rows(n_users=3), **{key: value})
 
 

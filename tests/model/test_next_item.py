@@ -214,10 +214,10 @@ def test_what_a_subclass_has_to_give_is_named():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"hidden_size": 0}, "hidden_size is 0, it must be a whole number above 0"),
+        ({"hidden_size": 0}, "hidden_size is 0, it must be a whole number from 1"),
         ({"diffusion_steps": 1.5}, "diffusion_steps is 1.5, it must be a whole number"),
         ({"ablate_x_t": 2}, "ablate_x_t is 2, it must be True or False"),
-        ({"ablate_x_t": None}, "None, .*; give it a default in properties/model/DimeRec.yaml"),
+        ({"ablate_x_t": None}, "ablate_x_t is None, it must be True or False"),
         (
             {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}},
             "Plain would train as on targets: set `train_neg_sample_args: ~` in properties/model",
@@ -230,8 +230,10 @@ def test_settings_of_the_base_are_refused_with_their_value(settings, message):
 
 
 def test_a_setting_without_a_value_is_refused_with_the_file_it_belongs_to():
+    config = Config("DiffuRec", "tiny", config_dict=SMALL)
+    config["noise_schedule"] = None  # as where no file of a model's gives it one
     with pytest.raises(ValueError, match="noise_schedule is None, .* in properties/model/DiffuRec"):
-        build("DiffuRec", noise_schedule=None)
+        config.model_class(config, Items())
 
 
 # ------------------------------------------------------------------ truncated walks

@@ -215,12 +215,12 @@ def test_one_cluster_reads_and_trains_nothing(prepared, monkeypatch):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"n_cate": 0}, r"n_cate is 0; .* in 1..20 \(items\)"),
-        ({"n_cate": 21}, "n_cate is 21; "),
-        ({"n_cate": 2.0}, "n_cate is 2.0; it must be a whole number"),
-        ({"n_cate": None}, "n_cate is None; "),
+        ({"n_cate": 0}, "n_cate is 0, it must be a whole number above 0"),
+        ({"n_cate": 21}, r"n_cate is 21; .* in 1..20 \(items\)"),
+        ({"n_cate": 2.0}, "n_cate is 2.0, it must be a whole number"),
+        ({"n_cate": None}, "n_cate is None, "),
         ({"cluster_epochs": 0}, "cluster_epochs is 0; it must be at least 1"),
-        ({"cluster_epochs": 1.5}, "cluster_epochs is 1.5; "),
+        ({"cluster_epochs": 1.5}, "cluster_epochs is 1.5, "),
     ],
 )
 def test_numbers_that_give_no_clusters_are_refused(prepared, settings, message):

@@ -124,7 +124,7 @@ def test_a_resumed_run_does_not_pretrain_again(begun, shop):
     "settings, error, message",
     [
         ({"item_embeddings": "a", "pretrain": "SASRec"}, ConfigError, "are both set"),
-        ({"pretrain": "SASRec", "pretrain_settings": [1]}, ConfigError, "not a dictionary"),
+        ({"pretrain": "SASRec", "pretrain_settings": [1]}, ConfigError, "it must be a mapping"),
         (
             {"pretrain": "SASRec", "pretrain_settings": {"n_layres": 2}},
             ConfigError,

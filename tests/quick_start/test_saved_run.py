@@ -9,6 +9,7 @@ import torch
 from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.model.sequential_recommender.dreamrec import DreamRec
 from recbole_diffusion.quick_start import quick_start, saved_run
+from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 from recbole_diffusion.quick_start.saved_run import load_run
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.checkpoint import CheckpointError
@@ -143,3 +144,53 @@ def test_other_data_other_models_and_other_files_are_refused(run, shop, write_in
     monkeypatch.setattr(saved_run, "make_network", None)
     with pytest.raises(CheckpointError, match="was trained on other data"):
         load_run(file, data_path="other")
+
+
+def rows_of_the_shop():
+    lines = Path("dataset/shop/shop.inter").read_text().splitlines()[1:]
+    return [line.split("\t") for line in lines]
+
+
+@pytest.fixture
+def other_shops(shop, write_inter):
+    """Other interactions of the same users and items; gives their folders and what differs."""
+    rows = rows_of_the_shop()
+    last = {user: max(int(row[3]) for row in rows if row[0] == user) for user, *_ in rows}
+    turned = [(user, item, kind, last[user] - int(time)) for user, item, kind, time in rows]
+    fewer = [row for number, row in enumerate(rows) if number < 30 or number % 3]
+    write_inter("fewer", "shop", fewer)
+    write_inter("turned", "shop", turned)
+    write_inter("same", "shop", rows)
+    return {"fewer": "rows and .* here", "turned": "other data"}
+
+
+@pytest.mark.parametrize(
+    "model, settings",
+    [("DreamRec", {}), ("DiffRec", {}), ("MultiVAE", {"eval_args": RANDOM_SPLIT})],
+)
+def test_other_interactions_of_the_same_users_and_items_are_refused(
+    model, settings, run, small, other_shops, caplog
+):
+    """A third of the rows gone, the times of every user reversed: neither resumes nor loads."""
+    settings = small(model, **settings)
+    if model == "MultiVAE":
+        settings["BEHAVIOR_FIELD"] = None
+    result = run_recbole_diffusion(model, "shop", config_dict=settings)
+    last = result["checkpoint"].replace(".best.", ".last.")
+    for folder, words in other_shops.items():
+        elsewhere = {"data_path": folder}
+        with pytest.raises(CheckpointError, match=words):
+            load_run(result["checkpoint"], **elsewhere)
+        with pytest.raises(CheckpointError, match=words):
+            run_recbole_diffusion(
+                model, "shop", config_dict=settings | elsewhere | {"resume": last}
+            )
+    ranked = {"eval_users_per_batch": 3, "topk": [5, 10, 20]}
+    again = load_run(result["checkpoint"], data_path="same", **ranked)
+    assert again.trainer.best_valid_result == result["best_valid_result"]
+    state = checkpoint.load(result["checkpoint"])
+    assert state.pop("interactions")["rows"][0] == len(again.train_data._dataset)
+    checkpoint.save("older.best.pth", state)  # by a version that did not store them
+    caplog.clear()
+    load_run("older.best.pth", data_path="fewer")
+    assert "does not say on which interactions it was trained" in caplog.text

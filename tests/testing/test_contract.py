@@ -107,6 +107,12 @@ class SeesOtherRows(DiffuRec):
         return scores - scores.mean(dim=0)
 
 
+class DrawsByBatch(DiffuRec):
+    def full_sort_predict(self, interaction):
+        scores = super().full_sort_predict(interaction)
+        return scores + torch.randn_like(scores)
+
+
 class SeesPadding(DiffuRec):
     def guidance(self, interaction):
         history = super().guidance(interaction)
@@ -238,6 +244,9 @@ FAULTS = {
     "cropping_changes_neither_loss_nor_scores": [
         (SeesPadding, "padding changes neither loss nor scores: scores .* apart"),
         (SeesPaddingInTraining, "padding changes neither loss nor scores: losses"),
+    ],
+    "batches_change_no_scores": [
+        (DrawsByBatch, "the same in batches of 512, 7 and 1, so noise .*normal_like: .* apart"),
     ],
     "the_walk_asks_forward_as_often_as_it_says": [
         (AsksTwiceALevel, "a scored row passes forward denoiser_calls = 4 times: it does 8 times"),

@@ -1,10 +1,13 @@
 """Checkpoints: what comes back, what survives a kill, and what is refused."""
 
+import io
 import json
 import os
 import pickle
 import random
+import subprocess
 from collections import namedtuple
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +20,7 @@ from recbole_diffusion.config.config import Config
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.checkpoint import CheckpointError
 from recbole_diffusion.trainer.randomness import own_randomness, random_states, set_random_states
+from recbole_diffusion.trainer.writing import reason, replacing
 
 
 class Attack:
@@ -99,17 +103,78 @@ def test_random_states_come_back_and_give_the_same_numbers():
 
 
 # ---------------------------------------------------------------- a kill at any moment
-def test_a_failure_in_the_middle_of_saving_leaves_the_old_file(monkeypatch):
+def test_a_failure_in_the_middle_of_saving_leaves_the_old_file_and_nothing_else(monkeypatch):
     checkpoint.save("x.pth", {"value": 1})
+    failures = [
+        (OSError(28, "No space left on device"), CheckpointError),
+        (RuntimeError("unexpected pos 768 vs 662"), CheckpointError),  # torch's own
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ]
+    for failure, refusal in failures:
 
-    def half(state, file):
-        file.write(b"half of a checkpoint")
-        raise OSError("No space left on device")
+        def half(state, file, failure=failure):
+            file.write(b"half of a checkpoint")
+            raise failure
 
-    monkeypatch.setattr(torch, "save", half)
-    with pytest.raises(OSError, match="No space left"):
-        checkpoint.save("x.pth", {"value": 2})
-    assert checkpoint.load("x.pth")["value"] == 1
+        monkeypatch.setattr(torch, "save", half)
+        with pytest.raises(refusal) as raised:
+            checkpoint.save("x.pth", {"value": 2})
+        if refusal is CheckpointError:
+            assert str(raised.value).startswith("x.pth could not be written: ")
+        assert os.listdir() == ["x.pth"] and checkpoint.load("x.pth")["value"] == 1
+
+
+def test_a_stop_inside_torch_stays_a_stop():
+    """torch says RuntimeError where writing raises in the middle, whatever it is."""
+
+    class Stopped(io.BytesIO):
+        def write(self, data):
+            if self.tell():
+                raise KeyboardInterrupt
+            return super().write(data)
+
+    with pytest.raises(RuntimeError) as raised:  # the control
+        torch.save({"value": torch.zeros(10)}, Stopped())
+    with pytest.raises(KeyboardInterrupt):
+        reason(raised.value)
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A folder of half a MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=512k", "tmpfs"]
+    done = subprocess.run(["mount", *options, folder], capture_output=True, timeout=30)
+    if done.returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield folder
+    subprocess.run(["umount", folder], check=True, timeout=30)
+
+
+def test_a_full_disk_is_said_in_a_line_and_the_old_file_stays(full_disk):
+    file = full_disk / "x.pth"
+    checkpoint.save(file, {"value": torch.zeros(1000)})
+    for size in (200_000, 2_000_000):
+        with pytest.raises(CheckpointError, match="x.pth could not be written: No space left on d"):
+            checkpoint.save(file, {"value": torch.zeros(size)})
+        assert os.listdir(full_disk) == ["x.pth"]
+    assert torch.equal(checkpoint.load(file)["value"], torch.zeros(1000))
+    checkpoint.save(file, {"value": torch.ones(10_000)})  # there is room again
+
+
+def test_what_a_killed_process_left_is_deleted_and_what_a_living_one_writes_is_not():
+    checkpoint.save("x.pth", {"value": 1})
+    Path("x.pth.0a0a.writing").write_bytes(b"of a killed process")
+    Path("x.pth.writing").write_bytes(b"of an earlier version")
+    Path("y.pth.0a0a.writing").write_bytes(b"of another checkpoint")
+    with replacing(Path("x.pth")) as first:
+        first.write(b"half")
+        assert sorted(os.listdir())[0] == "x.pth"
+        checkpoint.save("x.pth", {"value": 2})  # another writer, at the same time
+        assert len(os.listdir()) == 3 and checkpoint.load("x.pth")["value"] == 2
+    assert sorted(os.listdir()) == ["x.pth", "y.pth.0a0a.writing"]
+    assert Path("x.pth").read_bytes() == b"half"  # each was whole when it took the place
 
 
 def test_a_reader_never_sees_half_a_file(monkeypatch):

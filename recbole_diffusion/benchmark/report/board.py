@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from recbole_diffusion.benchmark.journal import State, read_journal
+from recbole_diffusion.benchmark.journal import JournalError, State, read_journal
 from recbole_diffusion.benchmark.report import statistics
+from recbole_diffusion.benchmark.report.users import read_users
 
 COSTS = {  # key of a result -> head of a column
     "build_seconds": "building s",
@@ -141,7 +141,7 @@ def read_board(output, papers=(), command=""):
 
     Raises:
         ValueError: there is no journal or no plan in it, a line is broken, its format is newer than
-            this code, or files of values per user hold different rows.
+            this code, or files of values per user are damaged or hold different rows.
     """
     output = Path(output)
     path = output / "journal.jsonl"
@@ -199,9 +199,9 @@ def _values_per_user(output, label, runs):
     frames = []
     for run in runs:
         name = run["result"].get("users_file")
-        if not name or not (output / name).is_file():
+        if not name or not (output / name).exists():
             return None, f"no values per user ({name or 'not recorded'})"
-        frames.append(pd.read_parquet(output / name))
+        frames.append(read_users(output / name, run["result"]))
     table = statistics.seed_means(frames, label)
     if table.index.get_level_values("user").nunique() < 2:
         return None, "values of one user only"
@@ -216,6 +216,7 @@ def _row(state, label, runs, table, no_users):
     samples = any(result.get("samples") for result in results)
     sampling_sd = {}
     if samples:
+        _same_metrics("samplings", [draw for one in results for draw in one.get("samplings", ())])
         for metric in results[0]["samplings"][0]:
             draws = [[draw[metric] for draw in result["samplings"]] for result in results]
             sampling_sd[metric] = statistics.within_seeds(draws)
@@ -263,7 +264,17 @@ def _settings(run, entry):
 def _spreads(results, key):
     given = [result[key] for result in results if result.get(key)]
     metrics = list(given[0]) if given else []
+    _same_metrics(key, given)
     return {m: statistics.over_seeds([one[m] for one in given]) for m in metrics}
+
+
+def _same_metrics(key, dicts):
+    for one in dicts:
+        if set(one) != set(dicts[0]):
+            raise JournalError(
+                f"runs of one row have different metrics in {key}: {', '.join(one)} and "
+                f"{', '.join(dicts[0])}"
+            )
 
 
 def _mean(values):

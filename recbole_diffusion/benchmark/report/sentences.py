@@ -1,9 +1,36 @@
 """What does a report say in words? The protocol, and what the ablations show."""
 
 from recbole_diffusion.benchmark.report.cells import metric_label, p_text, settings_text, signed
+from recbole_diffusion.quick_start.protocol_line import protocol_line
 
 ALPHA = 0.05
 OTHER_TASK = 0.2  # difference in the share of targets seen before
+
+
+def line_of(board):
+    """Split, test rows, masking, candidates and device of all rows of a board.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        str: a line of `protocol_line`; empty before the first run.
+    """
+    if not board.protocol:
+        return ""
+    configs = [row.config for row in board.rows if row.config]
+    found = dict(board.protocol)
+    if configs:  # older versions wrote less of it into the protocol
+        one = configs[0]
+        found = {
+            "split_files": one.get("benchmark_filename"),
+            "split_sequences": one.get("SPLIT"),
+        } | found
+        found["eval_args"] = (one.get("eval_args") or {}) | found["eval_args"]
+        devices = sorted({str(config["device"]) for config in configs if config.get("device")})
+        if devices:
+            found["device"] = " and ".join(devices)
+    return protocol_line(found)
 
 
 def protocol_sentences(board):
@@ -18,6 +45,7 @@ def protocol_sentences(board):
     plan, found = board.plan, board.protocol
     said = [f"Data set: {plan['dataset']}."]
     if found:
+        said.append(f"Protocol: {line_of(board)}.")
         said.append(
             f"{found['n_train_rows']:,} training rows, {found['valid_rows']:,} validation rows and "
             f"{found['test_rows']:,} test rows of {found['users']:,} users; {found['items']:,} "

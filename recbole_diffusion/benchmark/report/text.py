@@ -5,7 +5,7 @@ import io
 import json
 import re
 
-from recbole_diffusion.benchmark.report.sentences import protocol_sentences
+from recbole_diffusion.benchmark.report.sentences import line_of, protocol_sentences
 from recbole_diffusion.benchmark.report.tables import LEVEL, tables
 
 
@@ -106,9 +106,10 @@ def csv(board):
         board (Board): what was measured.
 
     Returns:
-        str: CSV with a head; a cell is empty where there is no figure.
+        str: CSV with a head; a cell is empty where there is no figure. A text that a spreadsheet
+        would run as a formula begins with ``'``.
     """
-    records = [_record(board, row) for row in board.rows]
+    records = [_record(board, row) | {"protocol": line_of(board)} for row in board.rows]
     failed = {fail["label"]: fail["error"] for fail in board.failed if fail["phase"] != "trial"}
     records += [
         {"label": label, "status": "failed", "reason": error}
@@ -123,8 +124,17 @@ def csv(board):
     text = io.StringIO()
     writer = csv_module.DictWriter(text, head, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    for record in records:
+        writer.writerow({key: _plain(value) for key, value in record.items()})
     return text.getvalue()
+
+
+def _plain(value):
+    """A text on one line that no spreadsheet takes for a formula; numbers stay what they are."""
+    if not isinstance(value, str):
+        return value
+    value = re.sub(r"\s", " ", value)  # csv does not quote all that ends a line
+    return f"'{value}" if value.lstrip().startswith(("=", "+", "-", "@")) else value
 
 
 def _record(board, row):

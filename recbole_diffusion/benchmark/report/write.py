@@ -28,7 +28,7 @@ def write_pages(output):
     """
     output = Path(output)
     board = read_board(output)
-    board.command = board.plan["command"]
+    board.command = board.plan.get("command", "")
     rows = [
         {
             "label": row.label,

@@ -22,6 +22,7 @@ from recbole.utils import InputType
 
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral, factored, walk
+from recbole_diffusion.diffusion.row_noise import normal_like, of_rows
 from recbole_diffusion.diffusion.schedules import SCHEDULES, with_first_beta
 from recbole_diffusion.diffusion.timesteps import LossSecondMoment
 from recbole_diffusion.model.derived import Derived
@@ -258,7 +259,7 @@ class DiffRec(GeneralRecommender):
         """
         factors = self.factors()
         if self.sampling_steps:
-            noise = torch.randn(len(u), len(factors.data_in), device=u.device) @ factors.data_in
+            noise = normal_like(u.new_empty(len(u), len(factors.data_in))) @ factors.data_in
             u = self.diffusion.q_sample(u, self._starts(u), noise)
         return factored(
             self.diffusion,
@@ -279,7 +280,7 @@ class DiffRec(GeneralRecommender):
         """
         x = x0
         if self.sampling_steps:
-            x = self.diffusion.q_sample(x0, self._starts(x0), torch.randn_like(x0))
+            x = self.diffusion.q_sample(x0, self._starts(x0), normal_like(x0))
 
         def predict_x0(x_t, t):
             predicted = self.denoiser(x_t, t)
@@ -302,7 +303,10 @@ class DiffRec(GeneralRecommender):
         Returns:
             torch.Tensor: shape: [B, n + 1].
         """
-        user = interaction[self.USER_ID]
+        return self.scores(interaction[self.USER_ID])
+
+    def scores(self, user):
+        """Scores of all items, the padding in column 0; shapes: [B] and [B, n + 1]."""
         if not self.walks_without_items:
             return F.pad(self.walk_plain(self.histories.dense(user)), (1, 0))
         factors = self.factors()
@@ -319,5 +323,6 @@ class DiffRec(GeneralRecommender):
             torch.Tensor: shape: [B].
         """
         user, row = interaction[self.USER_ID].unique(return_inverse=True)  # each is walked once
-        scores = self.full_sort_predict({self.USER_ID: user})
-        return scores[row, interaction[self.ITEM_ID]]
+        place = torch.arange(len(row), device=row.device)
+        with of_rows(torch.empty_like(user).scatter_(0, row, place)):
+            return self.scores(user)[row, interaction[self.ITEM_ID]]

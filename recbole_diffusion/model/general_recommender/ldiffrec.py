@@ -168,16 +168,9 @@ class LDiffRec(DiffRec):
         return bags._replace(item=self.place[bags.item])
 
     # ---------------------------------------------------------------- scoring
-    def full_sort_predict(self, interaction):
-        """Scores of all items, the padding in column 0.
-
-        Args:
-            interaction (Interaction): users, shape: [B].
-
-        Returns:
-            torch.Tensor: shape: [B, n + 1].
-        """
-        latent, _ = self.autoencoder.encode(self.bags(interaction[self.USER_ID]))
+    def scores(self, user):
+        """Scores of all items, the padding in column 0; shapes: [B] and [B, n + 1]."""
+        latent, _ = self.autoencoder.encode(self.bags(user))
         if self.walks_without_items:
             h = self.walk_factored(F.linear(latent, self.denoiser.data_in.weight))
             denoised = self.denoiser.out(h)

@@ -17,6 +17,7 @@ from torch import nn
 
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral
+from recbole_diffusion.diffusion.row_noise import normal_like
 from recbole_diffusion.diffusion.schedules import PLAIN_SCHEDULES
 from recbole_diffusion.diffusion.timesteps import Uniform
 from recbole_diffusion.model import settings
@@ -71,7 +72,7 @@ class DiffuRec(TruncatedWalk):
 
     def forward(self, x_t, t, history):
         """``z_i = e_i + lambda_i (x_t + d_t)``, lambda_i ~ N(delta, delta^2), and Transformer."""
-        lam = self.delta * (1 + torch.randn_like(history.e[..., :1]))  # [B, n, 1]
+        lam = self.delta * (1 + normal_like(history.e[..., :1]))  # [B, n, 1]
         z = history.e + lam * (x_t + self.step_embedding(t))[:, None]
         z = self.blocks(self.norm(self.dropout(z)), src_key_padding_mask=history.padded)
         return self.gather_indexes(z, history.last)

@@ -1,7 +1,6 @@
 r"""
 DreamRec
 ################################################
-
 Reference:
     Zhengyi Yang, Jiancan Wu, Zhicai Wang, Xiang Wang, Yancheng Yuan, Xiangnan He. "Generate What
     You Prefer: Reshaping Sequential Recommendation via Guided Diffusion." in NeurIPS 2023.
@@ -23,6 +22,7 @@ from torch import nn
 from recbole_diffusion.diffusion.affine import compose, guided
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral, ddim, walk
+from recbole_diffusion.diffusion.row_noise import normal_like
 from recbole_diffusion.diffusion.timesteps import PowerLaw
 from recbole_diffusion.model import settings
 from recbole_diffusion.model.derived import Derived
@@ -213,7 +213,7 @@ class DreamRec(NextItemDiffusion):
         Returns:
             torch.Tensor: x_0, shape: [B, D].
         """
-        noise = torch.randn_like(h) if self.reverse_noise else torch.zeros_like(h)
+        noise = normal_like(h) if self.reverse_noise else torch.zeros_like(h)
         if self.sampler == "exact":
             return self.closed_walk().sample(h, noise)
         start = self.diffusion.start(noise)

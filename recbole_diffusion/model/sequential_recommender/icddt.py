@@ -20,6 +20,7 @@ from torch import nn
 
 from recbole_diffusion.diffusion.gaussian import BetaVarianceDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral
+from recbole_diffusion.diffusion.row_noise import normal_like
 from recbole_diffusion.diffusion.schedules import PLAIN_SCHEDULES
 from recbole_diffusion.diffusion.timesteps import Beta
 from recbole_diffusion.model.layers.attention import DifferentialAttention
@@ -267,7 +268,7 @@ class ICDDT(TruncatedWalk):
             torch.Tensor: shape: [B, n, D].
         """
         delta = self.lambda_uncertainty
-        lam = torch.randn_like(H).mul_(delta).add_(delta)  # [B, n, D]
+        lam = normal_like(H, padded_in_front=True).mul_(delta).add_(delta)  # [B, n, D]
         return torch.addcmul(H, lam, x_t[:, None])
 
     def forward(self, x_t, t, conditions):

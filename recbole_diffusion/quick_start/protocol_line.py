@@ -1,0 +1,102 @@
+"""How was a figure measured? In one line, for results and pages."""
+
+from recbole.utils import ModelType
+
+from recbole_diffusion.quick_start.split_seed import split_seed
+
+
+def measured(config, test_set):
+    """What a figure of a run is measured on, as plain values.
+
+    Args:
+        config (Config): the run's configuration.
+        test_set (Dataset): the built test data.
+
+    Returns:
+        dict: ``split_files`` and ``split_sequences`` (the keys ``benchmark_filename`` and
+        ``SPLIT``), ``eval_args``, ``split_seed`` (None where nothing is drawn), ``test_targets``,
+        ``test_rows`` (of which a metric is a mean), ``unit`` (``users`` where every user is ranked
+        once, else ``rows``), ``behaviors``, ``mask_history``, ``candidates`` and ``device``.
+    """
+    one_by_one = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    users = test_set.inter_feat[test_set.uid_field].unique()
+    mask = config["mask_history"]
+    eval_args = config["eval_args"]
+    ready_made = config["benchmark_filename"] is not None
+    drawn = eval_args["order"] == "RO" and not ready_made and config["SPLIT"] is None
+    return {
+        "split_files": config["benchmark_filename"],
+        "split_sequences": config["SPLIT"],
+        "eval_args": {key: eval_args[key] for key in ("split", "order", "group_by", "mode")},
+        "split_seed": split_seed(config) if drawn else None,
+        "unit": "rows" if one_by_one and len(users) < len(test_set) else "users",
+        "test_rows": len(test_set) if one_by_one else len(users),
+        "test_targets": len(test_set),
+        "behaviors": None if config["BEHAVIOR_FIELD"] is None else config["target_behavior"],
+        "mask_history": (not one_by_one) if mask is None else mask,
+        "candidates": config["candidates"],
+        "device": str(config["device"]),
+    }
+
+
+def protocol_line(found):
+    """Split, rows, masking, candidates and device.
+
+    Args:
+        found (dict): of `measured`; of what older versions did not record, nothing is said.
+
+    Returns:
+        str: a line without a full stop, for instance ``leave-one-out in time order, 943 test
+        interactions, history not masked, all items ranked, on the CPU``.
+    """
+    rows = f"{found.get('test_targets', found['test_rows']):,} test interactions"
+    if found["test_rows"] != found.get("test_targets", found["test_rows"]):
+        rows += f" of {found['test_rows']:,} users"
+    mask = f"history {'masked' if found['mask_history'] else 'not masked'}"
+    parts = [_split(found), rows, mask, _ranked(found), _device(found.get("device"))]
+    return ", ".join(part for part in parts if part)
+
+
+def _split(found):
+    eval_args = found["eval_args"]
+    if found.get("split_files"):
+        whole = " of whole sequences" if found.get("split_sequences") else ""
+        return f"ready-made split{whole} ({', '.join(map(str, found['split_files']))})"
+    (kind, value), *_ = {**eval_args.get("split", {}), "": None}.items()
+    of_user = "each user's" if eval_args.get("group_by") == "user" else "all"
+    if found.get("split_sequences"):
+        return f"whole sequences held out by {_ratio(value)} in time order"
+    if kind == "LS":
+        alone = {"valid_only": " for validation alone", "test_only": " for test alone"}
+        words = "leave-one-out" + alone.get(value, "")
+    elif kind == "RS":
+        words = f"{_ratio(value)} of {of_user} interactions"
+    elif kind == "TS":
+        words = f"split at the times {_ratio(value)}"
+    else:
+        return None
+    if found.get("behaviors"):
+        named = found["behaviors"]
+        named = named if isinstance(named, list) else [named]
+        words += f" of {' and '.join(map(str, named))}"
+    if eval_args.get("order") != "RO":
+        return f"{words} in time order"
+    seed = found.get("split_seed")
+    return f"{words} at random" + ("" if seed is None else f" from seed {seed}")
+
+
+def _ratio(parts):
+    return " : ".join(map(str, parts)) if isinstance(parts, list) else str(parts)
+
+
+def _ranked(found):
+    mode = found["eval_args"].get("mode", "full")
+    mode = mode["test"] if isinstance(mode, dict) else mode
+    if mode != "full":
+        return f"ranked among sampled items ({mode})"
+    return "all items ranked" if found["candidates"] == "all" else "trained items ranked"
+
+
+def _device(device):
+    named = ["the CPU" if one == "cpu" else one for one in (device or "").split(" and ")]
+    return device and f"on {' and '.join(named)}"
