@@ -27,6 +27,7 @@ from recbole_diffusion.recommend.reading import (
     reads,
     user_vectors,
 )
+from recbole_diffusion.recommend.saved_model import saved_model
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.randomness import own_randomness
 
@@ -67,6 +68,7 @@ class Recommender:
         reads (str): ``sequence``, ``row``, ``user`` or ``nothing``, see `traits.Traits`.
         tokens (dict of str to list of str): by field its ids in order, the padding first.
         seed (int): of the noise.
+        validation (dict of str to float): of the best epoch; None without.
         report (dict of str to int): of the last call: ``users``, ``unknown_rows`` (lines left out
             because their item is not known) and ``cold_users`` (left without a known item).
     """
@@ -91,39 +93,10 @@ class Recommender:
         )
         self.seed = self.config["seed"] if seed is None else seed
         self.report = {}
+        self.validation = state.get("best_valid_result")
         self._popularity = state.get("item_counts")
         self.reads = reads(self.config.model_class, self.config["model"])
-        self.model = self._make_model(state, checkpoint_file)
-
-    def _make_model(self, state, path):
-        says_clusters = "cluster_ids" in state["state_dict"]
-        given = {"cluster_ids": state["state_dict"]["cluster_ids"]} if says_clusters else {}
-        # What a constructor makes of the rows is replaced by what the checkpoint holds.
-        rows = pd.DataFrame({self.user_field: [1], self.item_field: [1]})
-        if len(self.tokens) > 2:
-            rows[self.config["BEHAVIOR_FIELD"]] = 1
-        data = dataset_of(self.config, self.tokens, self.tokens[self.user_field][1:], rows)
-        with own_randomness(self.seed):
-            model = self.config.model_class(self.config, data, **given).to(self.device)
-        lost = [name for name, value in state["other_parameter"].items() if value is None]
-        if lost:
-            raise checkpoint.CheckpointError(
-                f"{path} holds no {lost[0]}, which {self.config['model']} scores with: it is there "
-                "after a validation, so train with validation rows"
-            )
-        try:
-            model.load_state_dict(state["state_dict"])
-        except RuntimeError as error:
-            raise checkpoint.CheckpointError(
-                f"the weights of {path} do not fit: {error}"
-            ) from error
-        model.load_other_parameter(
-            {
-                name: value.to(self.device) if isinstance(value, torch.Tensor) else value
-                for name, value in state["other_parameter"].items()
-            }
-        )
-        return model.eval()
+        self.model = saved_model(self.config, state, self.tokens, checkpoint_file)
 
     # ---------------------------------------------------------------- what is asked
     def recommend(
