@@ -1,4 +1,5 @@
-"""The command line: recbole-diffusion run | benchmark | tune | doctor | pictures | recommend."""
+"""The command line: recbole-diffusion run | benchmark | tune | doctor | pictures | recommend |
+serve."""
 
 import sys
 
@@ -8,6 +9,7 @@ from recbole_diffusion.cli.doctor import doctor
 from recbole_diffusion.cli.pictures import pictures
 from recbole_diffusion.cli.recommend import recommend
 from recbole_diffusion.cli.run import RUN_HELP, run
+from recbole_diffusion.cli.serve import serve
 from recbole_diffusion.cli.signals import is_sigterm, sigterm_as_interrupt
 from recbole_diffusion.cli.tune import tune
 from recbole_diffusion.config.paths import how_to_install, too_old
@@ -19,6 +21,7 @@ COMMANDS = {
     "doctor": doctor,
     "pictures": pictures,
     "recommend": recommend,
+    "serve": serve,
 }
 
 
@@ -43,6 +46,7 @@ def main(arguments=None):
         print("  doctor   check versions, device and data folders (--json)")
         print("  pictures draw a trained model: items, guidance, reverse steps (--checkpoint=FILE)")
         print("  recommend lists for people, out of a trained model (--help)")
+        print("  serve    a trained model behind HTTP (--help)")
         return 0
     if arguments[0] == "--version":
         print(__version__)

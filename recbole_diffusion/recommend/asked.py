@@ -7,6 +7,7 @@ import torch
 from recbole.data.dataset import Dataset
 
 from recbole_diffusion.data.runs import runs
+from recbole_diffusion.diffusion.row_noise import mixed
 
 
 class Asked(NamedTuple):
@@ -38,6 +39,24 @@ class Asked(NamedTuple):
     def cold(self):
         """Places of the others, shape: [n_cold]."""
         return torch.nonzero(self.user == 0).flatten()
+
+    def number(self, place):
+        """Numbers by which noise is drawn for some users: equal histories have equal noise.
+
+        Args:
+            place (torch.Tensor): in ``users``, shape: [B].
+
+        Returns:
+            torch.Tensor: of the items of each in their order; without histories the user's id;
+            shape: [B].
+        """
+        if self.dataset is None:
+            return self.user[place]
+        row, item = self.seen(place)
+        count = torch.bincount(row, minlength=len(place))
+        position = torch.arange(len(row)) - (count.cumsum(0) - count)[row]
+        number = torch.zeros(len(place), dtype=torch.int64)
+        return number.index_add_(0, row, mixed(item * (1 << 32) + position)) >> 1 & (1 << 62) - 1
 
     def seen(self, place):
         """What some users had.

@@ -9,6 +9,8 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_diffusion.config.values import ConfigError
+from recbole_diffusion.data.dataloader import ROW
+from recbole_diffusion.diffusion.row_noise import by_row
 from recbole_diffusion.quick_start.saved_run import saved_config
 from recbole_diffusion.recommend.asked import Asked
 from recbole_diffusion.recommend.histories import (
@@ -25,10 +27,11 @@ from recbole_diffusion.recommend.reading import (
     reads,
     user_vectors,
 )
+from recbole_diffusion.recommend.saved_model import saved_model
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.fields import RUN
-from recbole_diffusion.trainer.scoring import asked_by_row, by_rows_of
-
+from recbole_diffusion.trainer.randomness import own_randomness
+from recbole_diffusion.trainer.scoring import asked_by_row
 
 
 def load(checkpoint_file, model=None, map_location="cpu", seed=None):
@@ -65,6 +68,7 @@ class Recommender:
         reads (str): ``sequence``, ``row``, ``user`` or ``nothing``, see `traits.Traits`.
         tokens (dict of str to list of str): by field its ids in order, the padding first.
         seed (int): of the noise.
+        validation (dict of str to float): of the best epoch; None without.
         report (dict of str to int): of the last call: ``users``, ``unknown_rows`` (lines left out
             because their item is not known) and ``cold_users`` (left without a known item).
     """
@@ -84,39 +88,10 @@ class Recommender:
         )
         self.seed = self.config["seed"] if seed is None else seed
         self.report = {}
+        self.validation = state.get("best_valid_result")
         self._popularity = state.get("item_counts")
         self.reads = reads(self.config.model_class, self.config["model"])
-        self.model = self._make_model(state, checkpoint_file)
-
-    def _make_model(self, state, path):
-        says_clusters = "cluster_ids" in state["state_dict"]
-        given = {"cluster_ids": state["state_dict"]["cluster_ids"]} if says_clusters else {}
-        # What a constructor makes of the rows is replaced by what the checkpoint holds.
-        rows = pd.DataFrame({self.user_field: [1], self.item_field: [1]})
-        if len(self.tokens) > 2:
-            rows[self.config["BEHAVIOR_FIELD"]] = 1
-        data = dataset_of(self.config, self.tokens, self.tokens[self.user_field][1:], rows)
-        with own_randomness(self.seed):
-            model = self.config.model_class(self.config, data, **given).to(self.device)
-        lost = [name for name, value in state["other_parameter"].items() if value is None]
-        if lost:
-            raise checkpoint.CheckpointError(
-                f"{path} holds no {lost[0]}, which {self.config['model']} scores with: it is there "
-                "after a validation, so train with validation rows"
-            )
-        try:
-            model.load_state_dict(state["state_dict"])
-        except RuntimeError as error:
-            raise checkpoint.CheckpointError(
-                f"the weights of {path} do not fit: {error}"
-            ) from error
-        model.load_other_parameter(
-            {
-                name: value.to(self.device) if isinstance(value, torch.Tensor) else value
-                for name, value in state["other_parameter"].items()
-            }
-        )
-        return model.eval()
+        self.model = saved_model(self.config, state, self.tokens, checkpoint_file)
 
     # ---------------------------------------------------------------- what is asked
     def recommend(
@@ -340,15 +315,16 @@ class Recommender:
     @torch.no_grad()
     def _scores(self, asked, place, behavior):
         """Scores of some users, shape: [B, n], -inf for the padding."""
-        with own_randomness(self.seed):
+        with asked_by_row(self.model, self.seed):
             scores = self.model.full_sort_predict(self._batch(asked, place, behavior))
         scores = scores.view(len(place), -1)
         scores[:, 0] = -torch.inf
         return scores
 
     def _user_vectors(self, asked, place, behavior):
-        with own_randomness(self.seed):
-            return user_vectors(self.model, self._batch(asked, place, behavior))
+        batch = self._batch(asked, place, behavior)
+        with own_randomness(self.seed), by_row(self.seed, batch[ROW]):
+            return user_vectors(self.model, batch)
 
     def _item_vectors(self):
         table = item_vectors(self.model)
@@ -361,8 +337,11 @@ class Recommender:
     def _batch(self, asked, place, behavior):
         user = asked.user[place]
         if self.reads == "sequence":
-            return last_rows(asked.dataset, user, behavior).to(self.device)
-        return Interaction({self.user_field: user}).to(self.device)
+            batch = last_rows(asked.dataset, user, behavior)
+        else:
+            batch = Interaction({self.user_field: user})
+        batch.update(Interaction({ROW: asked.number(place)}))
+        return batch.to(self.device)
 
     def _candidates(self, candidates, deny):
         """Which items may be recommended, bool, shape: [n]."""

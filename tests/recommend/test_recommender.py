@@ -9,9 +9,11 @@ import torch
 
 import recbole_diffusion
 from recbole_diffusion.config.values import ConfigError
+from recbole_diffusion.data.dataloader import ROW
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.loading import POSITION
 from recbole_diffusion.quick_start import load_run, run_recbole_diffusion
+from recbole_diffusion.recommend.asked import Asked
 from recbole_diffusion.trainer.checkpoint import CheckpointError
 
 SEQUENCES = ["ICDDT", "DreamRec", "DimeRec", "DiffuRec", "MarkovChain", "SASRec", "GRU4Rec"]
@@ -38,11 +40,12 @@ class Ranked:
     """Looks at what an evaluation ranks: by user the scores of all items."""
 
     def __init__(self, dataset):
-        self.dataset, self.scores = dataset, {}
+        self.dataset, self.scores, self.number = dataset, {}, {}
 
     def collect(self, scores, rows, positive_u, positive_i):
         users = self.dataset.id2token("user_id", rows["user_id"].numpy())
         self.scores.update(zip(users, scores.numpy()))
+        self.number.update(zip(users, rows[ROW].tolist()))
 
 
 def evaluated(checkpoint):
@@ -69,15 +72,24 @@ def evaluated(checkpoint):
             if field in rows
         }
     )
-    return run.trainer.observer.scores, table
+    return run.trainer.observer, table
 
 
 @pytest.mark.parametrize("model", [*SEQUENCES, *ROWS, *USERS])
-def test_lists_are_those_of_the_evaluation_and_of_anyone_with_the_same_history(trained, model):
+def test_lists_are_those_of_the_evaluation_and_of_anyone_with_the_same_history(
+    trained, model, monkeypatch
+):
     checkpoint = trained(model, keep_data=True)
-    expected, histories = evaluated(checkpoint)
+    ranked, histories = evaluated(checkpoint)
+    expected = ranked.scores
     recommender = recbole_diffusion.load(checkpoint)
-    lists = recommender.recommend(histories, users=list(expected), k=5)
+    with monkeypatch.context() as patched:  # the evaluation's noise, which goes by its rows
+        patched.setattr(
+            Asked,
+            "number",
+            lambda self, place: torch.tensor([ranked.number[user] for user in self.users[place]]),
+        )
+        lists = recommender.recommend(histories, users=list(expected), k=5)
     assert recommender.report == {"users": len(expected), "unknown_rows": 0, "cold_users": 0}
     assert list(lists.columns) == ["user_id", "item_id", "rank", "score"]
     assert list(lists["user_id"].unique()) == list(expected)
@@ -94,8 +106,9 @@ def test_lists_are_those_of_the_evaluation_and_of_anyone_with_the_same_history(t
         assert recommender.recommend(copies, k=5).empty
         assert recommender.report["cold_users"] == copies["user_id"].nunique()
     else:
+        lists = recommender.recommend(histories, users=list(expected), k=5)
         asked = [f"copy of {user}" for user in expected]
-        again = recommender.recommend(copies, users=asked, k=5)
+        again = recommender.recommend(copies, users=asked, k=5, batch_size=7)
         assert list(again["item_id"]) == list(lists["item_id"])
         np.testing.assert_allclose(again["score"], lists["score"], rtol=1e-5, atol=1e-6)
 

@@ -1,0 +1,175 @@
+"""A trained model behind HTTP.
+
+Extra ``serve``: FastAPI documents the requests, fastapi-offline shows them at /docs without a
+network, uvicorn serves.
+"""
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
+from pydantic import ValidationError
+
+from recbole_diffusion import __version__
+from recbole_diffusion.config.values import ConfigError
+from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.recommend.batches import Batches
+from recbole_diffusion.recommend.requests import Answer, Wanted, schema_of, words_of
+
+MOST_BYTES = 1 << 20  # of a request
+_DETAIL = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
+
+
+class Limited:
+    """Refuses bodies of more than a number of bytes before they are read whole (ASGI)."""
+
+    def __init__(self, app, most):
+        self.app, self.most = app, most
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        got = 0
+
+        async def counted():
+            nonlocal got
+            message = await receive()
+            got += len(message.get("body", b""))
+            if got > self.most:
+                raise TooLong
+            return message
+
+        try:
+            await self.app(scope, counted, send)
+        except TooLong:
+            answer = error(413, f"the request is longer than {self.most} bytes")
+            await answer(scope, receive, send)
+
+
+class TooLong(Exception):
+    """A body is longer than allowed."""
+
+
+def error(status, words):
+    """An answer that says what is wrong in one line."""
+    return JSONResponse({"detail": " ".join(words.split())}, status)
+
+
+def application(recommender, timeout=10.0, most_bytes=MOST_BYTES):
+    """The service of a model.
+
+    Args:
+        recommender (Recommender): the model.
+        timeout (float): seconds that a request may take.
+        most_bytes (int): of a request.
+
+    Returns:
+        fastapi.FastAPI: POST /recommend, GET /health, GET /model, and the OpenAPI page at /docs.
+    """
+    config = recommender.config
+    app = FastAPIOffline(
+        title=f"{config['model']} on {config['dataset']}",
+        version=__version__,
+        description="Lists of a recommender trained with recbole-diffusion.",
+    )
+    app.add_middleware(Limited, most=most_bytes)
+    batches = Batches(recommender, timeout)
+    body = {"required": True, "content": {"application/json": {"schema": schema_of(Wanted)}}}
+    refused = {
+        code: {"description": words, "content": {"application/json": {"schema": _DETAIL}}}
+        for code, words in (
+            (413, "The request is too long"),
+            (422, "The request is wrong"),
+            (503, "Too much to do"),
+        )
+    }
+
+    @app.post("/recommend", response_model=Answer, responses=refused,
+              openapi_extra={"requestBody": body})  # fmt: skip
+    async def recommend(request: Request):
+        """The best items for people."""
+        try:
+            wanted = Wanted.model_validate_json(await request.body())
+            return await batches.ask(wanted)
+        except ValidationError as invalid:
+            return error(422, words_of(invalid))
+        except (ConfigError, DataError) as wrong:
+            return error(422, str(wrong))
+        except TimeoutError:
+            return error(503, f"no answer within {timeout:g} seconds: try again later")
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Whether the service runs."""
+        return {"status": "ok"}
+
+    @app.get("/model")
+    async def model() -> dict:
+        """What the model is and needs."""
+        return about(recommender)
+
+    return app
+
+
+def about(recommender):
+    """What a model is and needs (dict of plain values)."""
+    config, tokens = recommender.config, recommender.tokens
+    behaviors = tokens.get(config["BEHAVIOR_FIELD"])
+    return {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "reads": recommender.reads,
+        "items": len(tokens[recommender.item_field]) - 1,
+        "users": len(tokens[recommender.user_field]) - 1,
+        "behaviors": behaviors[1:] if behaviors else None,
+        "target_behavior": config["target_behavior"] if behaviors else None,
+        "longest_history": config["MAX_ITEM_LIST_LENGTH"]
+        if recommender.reads == "sequence"
+        else None,
+        "validation": recommender.validation,
+        "parameters": sum(p.numel() for p in recommender.model.parameters()),
+    }
+
+
+def serve(checkpoint, host="127.0.0.1", port=8000, timeout=10.0, model=None, seed=None):
+    """Serves a model until it is interrupted.
+
+    Args:
+        checkpoint (str or Path): the model's.
+        host (str): the address to listen on; the default is reached from this machine alone.
+        port (int): 0 takes a free one.
+        timeout (float): seconds that a request may take.
+        model, seed: as of `load`.
+
+    Raises:
+        ConfigError: if the port is in use, or the address cannot be listened on.
+        CheckpointError, ValueError: as of `load`.
+    """
+    import socket
+
+    import uvicorn
+
+    from recbole_diffusion.recommend.recommender import load
+
+    if not 0 <= port < 1 << 16:
+        raise ConfigError(f"port {port} is not in 0..65535")
+    if not 0 < timeout < float("inf"):
+        raise ConfigError(f"timeout {timeout} is not a number of seconds above 0")
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(2048)
+    except (OSError, UnicodeError) as wrong:
+        listening.close()
+        raise ConfigError(
+            f"cannot listen on {host}, port {port}: {getattr(wrong, 'strerror', None) or wrong}"
+        ) from wrong
+    app = application(load(checkpoint, model, seed=seed), timeout)
+    print(
+        f"{app.title}: http://{host}:{listening.getsockname()[1]}/docs (Ctrl+C ends it)", flush=True
+    )
+    options = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_keep_alive=5, limit_concurrency=2000
+    )
+    uvicorn.Server(options).run([listening])
