@@ -36,6 +36,8 @@ def recommend(arguments):
     add("--target_behavior", help="the behaviour to predict; default: that of the run")
     add("--cold", choices=("pop", "skip"), default="skip", help="users without a known item or "
         "learnt vector get the most popular items, or no list; default: skip")  # fmt: skip
+    add("--ann", action="store_true", help="search by an index that finds nearly all of the best "
+        "items, for models whose scores are inner products; its recall is printed")  # fmt: skip
     add("--seed", type=int, help="of the noise of models that draw; default: that of the run")
     add("--batch_size", type=int, default=512, help="users scored at once; default: 512")
     add("--model", help="where the name in the checkpoint is not enough: my_module:MyModel")
@@ -50,4 +52,6 @@ def recommend(arguments):
         f"{report['unknown_rows']} lines with unknown items left out, {report['cold_users']} users "
         + ("got the most popular items" if options["cold"] == "pop" else "got no list")
     )
+    if report.get("ann_recall") is not None:
+        print(f"the index found {report['ann_recall']:.4f} of exact lists, over a sample of users")
     return 0

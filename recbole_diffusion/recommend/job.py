@@ -43,11 +43,12 @@ def recommend_file(
         model (str): as of `load`.
         seed (int): as of `load`.
         show_progress (bool): a bar of the users done, with the time left.
-        **options: ``k``, ``exclude_seen``, ``target_behavior``, ``cold`` and ``batch_size`` of
-            `Recommender.recommend`.
+        **options: ``k``, ``exclude_seen``, ``target_behavior``, ``cold``, ``batch_size`` and
+            ``ann`` of `Recommender.recommend`.
 
     Returns:
-        dict of str to int: ``users``, ``lists``, ``unknown_rows``, ``cold_users``.
+        dict of str to int: ``users``, ``lists``, ``unknown_rows``, ``cold_users``; with ``ann``
+        also ``ann_recall`` (float), its mean over the parts.
 
     Raises:
         ConfigError: on an option out of range, or if the parts there are of another job.
@@ -77,7 +78,11 @@ def recommend_file(
     inputs = [checkpoint, histories, users, candidates, deny]
     plan = {"seed": recommender.seed, "options": options, "inputs": digests(inputs)}
     begin(folder, json.dumps(plan, sort_keys=True, default=str))
-    parts, report = [], {"users": len(everybody), "lists": 0, "unknown_rows": 0, "cold_users": 0}
+    parts, recalls, report = (
+        [],
+        [],
+        {"users": len(everybody), "lists": 0, "unknown_rows": 0, "cold_users": 0},
+    )
     bar = tqdm(total=len(everybody), unit="user", disable=not show_progress, mininterval=1)
     for number, first in enumerate(range(0, len(everybody), PART)):
         last = min(first + PART, len(everybody))
@@ -94,9 +99,12 @@ def recommend_file(
         done = json.loads(counts.read_text())
         report["lists"] += done["lists"]
         report["cold_users"] += done["cold_users"]
+        recalls += [done["ann_recall"]] if "ann_recall" in done else []
         bar.update(last - first)
     bar.close()
     report["unknown_rows"] = 0 if found is None else found.unknown_rows
+    if recalls:
+        report["ann_recall"] = sum(recalls) / len(recalls)
     join(parts, output)
     shutil.rmtree(folder)
     return report

@@ -21,6 +21,14 @@ from recbole_diffusion.recommend.histories import (
     last_rows,
     objects,
 )
+from recbole_diffusion.recommend.index import (
+    LARGE,
+    Blocks,
+    Nearest,
+    best,
+    import_faiss,
+    search_in_batches,
+)
 from recbole_diffusion.recommend.reading import (
     give_histories,
     item_vectors,
@@ -70,7 +78,8 @@ class Recommender:
         seed (int): of the noise.
         validation (dict of str to float): of the best epoch; None without.
         report (dict of str to int): of the last call: ``users``, ``unknown_rows`` (lines left out
-            because their item is not known) and ``cold_users`` (left without a known item).
+            because their item is not known) and ``cold_users`` (left without a known item); with
+            ``ann`` also ``ann_recall``.
     """
 
     def __init__(self, checkpoint_file, model=None, map_location="cpu", seed=None):
@@ -89,7 +98,7 @@ class Recommender:
         self.seed = self.config["seed"] if seed is None else seed
         self.report = {}
         self.validation = state.get("best_valid_result")
-        self._popularity = state.get("item_counts")
+        self._popularity, self._nearest = state.get("item_counts"), None
         self.reads = reads(self.config.model_class, self.config["model"])
         self.model = saved_model(self.config, state, self.tokens, checkpoint_file)
 
@@ -105,6 +114,7 @@ class Recommender:
         target_behavior=None,
         cold="skip",
         batch_size=512,
+        ann=False,
     ):
         """The best items for people.
 
@@ -124,6 +134,9 @@ class Recommender:
             cold (str): users without a known item or learnt vector get ``pop``, the most popular
                 items of training, or ``skip``, no list.
             batch_size (int): users scored at once.
+            ann (bool): search the items by an index that finds nearly all of the best (approximate
+                nearest neighbours), where the scores are inner products. ``report`` then has
+                ``ann_recall``, the share of exact lists found, over a sample of the users.
 
         Returns:
             pandas.DataFrame: a line an item of a list, with the columns of user and item and
@@ -134,21 +147,30 @@ class Recommender:
             ConfigError: on an argument that is out of range, or that the model has no use for.
             DataError: if the histories cannot be used, or hold users that the model does not know
                 though it must.
+            ImportError: with ``ann`` and without its library.
         """
-        candidate = self.check(k, candidates, deny, target_behavior, cold, batch_size)
+        candidate = self.check(
+            k, candidates, deny, target_behavior, cold, batch_size, exclude_seen, ann
+        )
         behavior = self._behavior(target_behavior)
         asked = self._ask(histories, users)
         if exclude_seen is None:
             exclude_seen = self._masks_history() and asked.dataset is not None
         if exclude_seen and asked.dataset is None:
             raise ConfigError("exclude_seen needs histories, which say what was seen")
-        lists = []
-        for place in asked.batches(batch_size):
+        lists, places = [], asked.batches(batch_size)
+        search = self._search(candidate, ann)
+        if search is not None and places:
+            vectors = torch.cat([self._user_vectors(asked, place, behavior) for place in places])
+            seen = asked.seen if exclude_seen else None
+            lists, recall = search_in_batches(search, vectors, places, k, seen)
+            self.report |= {"ann_recall": recall} if ann else {}
+        for place in places if search is None else []:
             scores = self._scores(asked, place, behavior)
             scores[:, ~candidate] = -torch.inf
             if exclude_seen:
                 scores[asked.seen(place)] = -torch.inf
-            lists.append((place, *torch.topk(scores, k, dim=1)))
+            lists.append((place, *best(scores, k)))
         if cold == "pop":
             lists += [(place, *self._popular(len(place), candidate, k)) for place in [asked.cold]]
         return self._table(asked, lists)
@@ -224,17 +246,19 @@ class Recommender:
         cold="skip",
         batch_size=512,
         exclude_seen=None,
+        ann=False,
     ):
         """Refuses what `recommend` would, before anything is read.
 
         Args:
-            k, candidates, deny, target_behavior, cold, batch_size, exclude_seen: as of `recommend`.
+            k, candidates, deny, target_behavior, cold, batch_size, exclude_seen, ann: as of
+                `recommend`.
 
         Returns:
             torch.Tensor: which items may be recommended, bool, shape: [n].
 
         Raises:
-            ConfigError: as of `recommend`.
+            ConfigError, ImportError: as of `recommend`.
         """
         _check_count("k", k)
         _check_count("batch_size", batch_size)
@@ -244,6 +268,11 @@ class Recommender:
             raise ConfigError("cold='pop' needs a checkpoint that counts the items of training")
         if exclude_seen not in (None, True, False):
             raise ConfigError(f"exclude_seen is {exclude_seen!r}, not one of True, False and None")
+        if ann not in (True, False):
+            raise ConfigError(f"ann is {ann!r}, not one of True and False")
+        if ann:
+            self._item_vectors()  # refuses a model without
+            import_faiss()
         self._behavior(target_behavior)
         candidate = self._candidates(candidates, deny)
         if k > candidate.sum():
@@ -325,6 +354,15 @@ class Recommender:
         batch = self._batch(asked, place, behavior)
         with own_randomness(self.seed), by_row(self.seed, batch[ROW]):
             return user_vectors(self.model, batch)
+
+    def _search(self, candidate, ann):
+        """How the items are searched; None where the scores of all are made at once."""
+        items = item_vectors(self.model) if ann or len(candidate) > LARGE else None
+        if items is None or not ann:
+            return None if items is None else Blocks(items, candidate)
+        if self._nearest is None or not torch.equal(self._nearest[0], candidate):
+            self._nearest = candidate, Nearest(items, candidate)
+        return self._nearest[1]
 
     def _item_vectors(self):
         table = item_vectors(self.model)
