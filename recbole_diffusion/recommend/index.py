@@ -2,14 +2,13 @@
 
 `Blocks` looks at all of them, a block of items at a time, so that memory does not grow with the
 catalogue. `Nearest` looks at the likely ones. Its library is faiss-cpu: MIT licence, kept by Meta
-with releases every few months, one wheel for all CPython from 3.10 on, and only numpy and packaging
-behind it. usearch, the other candidate, has one kind of index, of small worlds, which at a million
-items takes minutes to build; the cells of faiss take seconds, and a list is made of whole cells.
+with releases every few months, one wheel for every CPython from 3.10 on, and only numpy and
+packaging behind it. usearch, the other candidate, has the same kind of index under the Apache
+licence, but a wheel a Python version and a compiled library behind it.
 
 Letters: B users of a batch, n items with the padding, D size of the embeddings, k items a list.
 """
 
-import numpy as np
 import torch
 
 LARGE = 100_000  # items of a catalogue of which the scores are not held all at once
@@ -17,8 +16,8 @@ SCORES = 1 << 25  # held at once: 128 MB
 SAMPLE = 512  # users of whom lists are made both ways: half set the breadth, half tell the recall
 RECALL = 0.95  # of the half that sets the breadth
 SEEN = 1000  # items asked for more than k, at most, because they may have been seen
-A_CELL = 39  # items a cell, at least: with fewer faiss warns
-SEED = 0  # of the cells
+LINKS, BUILDING = 32, 40  # of an item; items that are kept in view when one is linked
+NARROW, BROAD = 32, 1024  # bounds of the breadth: beyond, exact search is as fast
 
 
 def best(scores, k):
@@ -96,16 +95,14 @@ class Blocks:
 
 
 class Nearest:
-    """Search among the cells of items that lie nearest to a vector, by faiss.
+    """Search along links between items, towards those with larger inner products, by faiss.
 
-    Items get a coordinate more, ``sqrt(M^2 - |v|^2)`` with M the greatest length, and vectors a 0:
-    then all items are equally long, and the nearest one is that of the largest inner product
-    (Bachrach et al., "Speeding Up the Xbox Recommender System Using a Euclidean Transformation for
-    Inner-Product Spaces", RecSys 2014). The cells are those of k-means.
+    The links are a hierarchical navigable small world (Malkov and Yashunin, arXiv 1603.09320). With
+    several threads two builds differ a little.
 
     Attributes:
-        breadth (int): cells that are looked at; all of them is exact.
-        exact (Blocks): for whom the cells do not hold enough.
+        breadth (int): items that are kept in view on the way; more find more and take longer.
+        exact (Blocks): for whom too few are found.
     """
 
     def __init__(self, items, candidate):
@@ -115,38 +112,30 @@ class Nearest:
             ImportError: without faiss, with the command that installs it.
         """
         faiss = import_faiss()
-        self.exact, self.breadth = Blocks(items, candidate), 1
-        self.item = torch.nonzero(candidate).flatten()
+        self.exact, self.breadth = Blocks(items, candidate), NARROW
+        self.item = torch.nonzero(candidate).flatten().cpu()
         vectors = items.detach()[self.item.to(items.device)].float().cpu().numpy()
-        length = np.linalg.norm(vectors, axis=1, keepdims=True)
-        self.longest = max(float(length.max()), 1e-30)
-        beside = np.sqrt(np.maximum(self.longest**2 - length**2, 0))
-        vectors = np.hstack([vectors, beside]).astype(np.float32)
-        count, size = vectors.shape
-        self.cells = max(1, min(int(4 * count**0.5), count // A_CELL))
-        self._centres = faiss.IndexFlatL2(size)
-        self.index = faiss.IndexIVFFlat(self._centres, size, self.cells, faiss.METRIC_INNER_PRODUCT)
-        self.index.cp.seed, self.index.cp.niter = SEED, 10
-        self.index.cp.max_points_per_centroid = 64
-        self.index.train(vectors)
+        self.index = faiss.IndexHNSWFlat(vectors.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
+        self.index.hnsw.efConstruction = BUILDING
         self.index.add(vectors)
 
     @torch.no_grad()
     def search(self, vectors, k, seen=None):
-        """The best items for each vector that the cells hold; as of `Blocks.search`.
+        """The best items for each vector that are found; as of `Blocks.search`.
 
-        Whoever the cells hold too few items for gets those of exact search.
+        Whoever too few are found for gets those of exact search.
         """
         more = 0
         if seen is not None and len(seen[0]):
             more = min(int(torch.bincount(seen[0]).max()), SEEN)
-        asked = torch.nn.functional.normalize(vectors.float(), dim=1) * self.longest
-        asked = torch.nn.functional.pad(asked, (0, 1)).cpu().numpy()
-        self.index.nprobe = min(self.breadth, self.cells)
-        _, place = self.index.search(asked, min(k + more, len(self.item)))
+        if k > len(self.item):
+            return self.exact.search(vectors, k, seen)
+        count = min(k + more, len(self.item))
+        self.index.hnsw.efSearch = max(self.breadth, count)
+        _, place = self.index.search(vectors.float().cpu().numpy(), count)
         place = torch.from_numpy(place)
         item = torch.where(place < 0, 0, self.item[place.clamp(min=0)])  # the padding: none there
-        # Scored again, because faiss scored vectors of another length.
+        # Scored by the same product as elsewhere, in the model's own precision.
         device = vectors.device
         score = torch.einsum("bd,bkd->bk", vectors, self.exact.items[item.to(device)]).cpu()
         barred = item == 0
@@ -157,11 +146,9 @@ class Nearest:
         score = score.masked_fill(barred, -torch.inf)
         item, order = item.sort(dim=1)  # so that of equal ones the lower come first
         score = score.gather(1, order)
-        score, place = best(score, min(k, score.shape[1]))
+        score, place = best(score, k)
         item = item.gather(1, place)
         short = torch.nonzero((score == -torch.inf).any(dim=1)).flatten()
-        if score.shape[1] < k:
-            return self.exact.search(vectors, k, seen)
         if len(short):
             own = None if seen is None else rows_of(seen, short, len(vectors))
             exact = self.exact.search(vectors[short.to(device)], k, own)
@@ -170,9 +157,9 @@ class Nearest:
 
     def widen(self, vectors, k, seen=None):
         """Doubles the breadth until `RECALL` of exact lists is found; arguments as of `search`."""
-        self.breadth = 1
+        self.breadth = NARROW
         exact = self.exact.search(vectors, k, seen)
-        while self.breadth < self.cells and recall(self, exact, vectors, k, seen) < RECALL:
+        while self.breadth < BROAD and recall(self, exact, vectors, k, seen) < RECALL:
             self.breadth *= 2
 
 

@@ -2,7 +2,6 @@
 
 import sys
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -20,17 +19,15 @@ def faiss():
     return pytest.importorskip("faiss", reason="the extra ann is not installed")
 
 
-def clusters(n=3000, size=16, users=64, seed=0):
-    """Items around 40 points, of many lengths, and users near the same points."""
-    draw = np.random.default_rng(seed)
-    centre = draw.standard_normal((40, size))
-    items = centre[draw.integers(40, size=n)] + draw.standard_normal((n, size))
-    items *= np.exp(0.3 * draw.standard_normal((n, 1)))
+def points(n=4000, size=64, users=64):
+    """Items of many lengths, and users, anywhere: nothing tells where the best items lie."""
+    draw = torch.manual_seed(0)
+    items = torch.randn(n, size, generator=draw)
+    items *= torch.exp(0.3 * torch.randn(n, 1, generator=draw))
     items[0] = 0
-    near = centre[draw.integers(40, size=users)] + draw.standard_normal((users, size))
     candidate = torch.ones(n, dtype=torch.bool)
     candidate[0] = False
-    return torch.from_numpy(items).float(), torch.from_numpy(near).float(), candidate
+    return items, torch.randn(users, size, generator=draw), candidate
 
 
 def whole(vectors, items, candidate, k, seen=None):
@@ -69,31 +66,27 @@ def test_blocks_find_what_one_sort_of_all_scores_finds(monkeypatch, held):
         assert all(torch.equal(one, other) for one, other in zip(found, expected))
 
 
-def test_the_whole_index_is_exact_and_a_part_of_it_nearly(faiss):
-    items, vectors, candidate = clusters()
+def test_a_broad_search_finds_nearly_all_and_a_narrow_one_says_how_much_it_missed(faiss):
+    items, vectors, candidate = points()
     exact = Blocks(items, candidate).search(vectors, 10)
-    nearest = Nearest(items, candidate)
-    assert nearest.cells == 3000 // 40 + 1
-    shares = []
-    for breadth in (1, 8, nearest.cells):
-        nearest.breadth = breadth
-        found = nearest.search(vectors, 10)[1]
-        hits = [len(set(a.tolist()) & set(b.tolist())) for a, b in zip(found, exact[1])]
+    nearest, shares = Nearest(items, candidate), []
+    for nearest.breadth in (10, 80, 4000):
+        found = nearest.search(vectors, 10)
+        hits = [len(set(a.tolist()) & set(b.tolist())) for a, b in zip(found[1], exact[1])]
         shares.append(recall(nearest, exact, vectors, 10))
         assert shares[-1] == pytest.approx(sum(hits) / (10 * len(vectors)))
-    assert shares[0] < 0.8 < shares[1] < shares[2] == 1  # a narrow search says how much it missed
-    nearest.widen(vectors, 10)
-    assert nearest.breadth < nearest.cells
-    assert recall(nearest, exact, vectors, 10) >= index.RECALL
-    found = nearest.search(vectors, 10)
-    kept = vectors @ items.T
-    assert torch.allclose(found[0], kept.gather(1, found[1]), atol=1e-5)
+    assert shares[0] < 0.9 < shares[1] <= shares[2]
+    assert shares[2] > 0.999
+    assert torch.allclose(found[0], (vectors @ items.T).gather(1, found[1]), atol=1e-5)
     assert torch.equal(found[0], found[0].sort(dim=1, descending=True).values)
+    nearest.widen(vectors, 10)
+    assert index.NARROW <= nearest.breadth < 4000
+    assert recall(nearest, exact, vectors, 10) >= index.RECALL
 
 
-@pytest.mark.parametrize("breadth", [1, 4])
+@pytest.mark.parametrize("breadth", [1, 32])
 def test_filters_hold_in_an_index_and_no_list_is_too_short(faiss, breadth):
-    items, vectors, candidate = clusters(n=500)
+    items, vectors, candidate = points(n=500)
     candidate[100:] = False
     nearest = Nearest(items, candidate)
     nearest.breadth = breadth
@@ -113,12 +106,11 @@ def test_filters_hold_in_an_index_and_no_list_is_too_short(faiss, breadth):
 
 
 def test_the_recall_is_that_of_users_who_did_not_set_the_breadth(faiss, monkeypatch):
-    items, vectors, candidate = clusters(users=40)
+    items, vectors, candidate = points(users=40)
     nearest, asked = Nearest(items, candidate), []
     monkeypatch.setattr(index, "SAMPLE", 20)
-    monkeypatch.setattr(
-        nearest, "widen", lambda vectors, k, seen: asked.append(vectors)
-    )  # stays at 1
+    monkeypatch.setattr(nearest, "widen", lambda vectors, k, seen: asked.append(vectors))
+    nearest.breadth = 1
     places = list(torch.arange(40).split(7))
     lists, share = search_in_batches(nearest, vectors, places, 10)
     sample = torch.linspace(0, 39, 20).long()
@@ -162,7 +154,6 @@ def test_lists_are_the_same_in_blocks_and_by_an_index_of_few_items(trained, monk
     pd.testing.assert_frame_equal(plain, loaded.recommend(**asked), rtol=1e-4, atol=1e-5)
     assert "ann_recall" not in loaded.report
     pytest.importorskip("faiss", reason="the extra ann is not installed")
-    # 17 items are one cell, which is all of them
     by_index = loaded.recommend(**asked, ann=True)
     pd.testing.assert_frame_equal(plain, by_index, rtol=1e-4, atol=1e-5)
     assert loaded.report["ann_recall"] == 1
