@@ -5,7 +5,8 @@
 
 Items and users are made up: points around ``--groups`` centres, with ``--spread`` 0 without any, so
 that nothing tells where the best items lie. Each way runs in a process of its own, for its memory;
-speeds of one call can be compared. ``plain`` holds the scores of all items of a batch at once.
+seconds are those of the processor, and speeds of one call can be compared. ``plain`` holds the
+scores of all items of a batch at once.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def measure(way, arguments):
     candidate = torch.ones(len(items), dtype=torch.bool)
     candidate[0] = False
     batches = list(torch.arange(len(users)).split(arguments.batch))
-    found, begin = {}, time.perf_counter()
+    found, begin = {}, time.process_time()
     if way == "plain":
         for batch in batches:
             scores = users[batch] @ items.T
@@ -64,13 +65,13 @@ def measure(way, arguments):
     elif way != "data":
         search = {"blocks": Blocks, "ann": Nearest}[way](items, candidate)
         if way == "ann":
-            found["building"] = time.perf_counter() - begin
+            found["building"] = time.process_time() - begin
             _, found["recall"] = search_in_batches(search, users, batches, arguments.k)
             found["breadth"] = search.breadth
-            begin = time.perf_counter()
+            begin = time.process_time()
         for batch in batches:
             search.search(users[batch], arguments.k)
-    found["seconds"] = time.perf_counter() - begin
+    found["seconds"] = time.process_time() - begin
     found["MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return found
 

@@ -1,11 +1,11 @@
-"""The command line: recbole-diffusion run | benchmark | tune | doctor | pictures | recommend |
-serve."""
+"""The command line, ``recbole-diffusion COMMAND ...``."""
 
 import sys
 
 from recbole_diffusion import __version__
 from recbole_diffusion.cli.benchmark import BENCHMARK_HELP, benchmark
 from recbole_diffusion.cli.doctor import doctor
+from recbole_diffusion.cli.export import export
 from recbole_diffusion.cli.pictures import pictures
 from recbole_diffusion.cli.recommend import recommend
 from recbole_diffusion.cli.run import RUN_HELP, run
@@ -22,6 +22,7 @@ COMMANDS = {
     "pictures": pictures,
     "recommend": recommend,
     "serve": serve,
+    "export": export,
 }
 
 
@@ -47,6 +48,7 @@ def main(arguments=None):
         print("  pictures draw a trained model: items, guidance, reverse steps (--checkpoint=FILE)")
         print("  recommend lists for people, out of a trained model (--help)")
         print("  serve    a trained model behind HTTP (--help)")
+        print("  export   a trained model for other programs: onnx, torchscript, safetensors")
         return 0
     if arguments[0] == "--version":
         print(__version__)

@@ -51,7 +51,7 @@ def walk(predict_x0, x, levels, step):
     if levels[-1] < 0 or any(lower >= level for level, lower in zip(levels, levels[1:])):
         raise ValueError(f"the levels {list(levels)} do not fall to 0")
     for level, lower in zip(levels, levels[1:]):
-        t = torch.full((len(x),), level, device=x.device)
+        t = torch.full(x.shape[:1], level, device=x.device)
         x = step(predict_x0(x, t), x, level, lower)
     return x
 
@@ -89,7 +89,7 @@ def ddim(diffusion, eta):
     """
 
     def step(x0, x_t, level, lower):
-        t = torch.full((len(x_t),), level, device=x_t.device)
+        t = torch.full(x_t.shape[:1], level, device=x_t.device)
         eps = diffusion.eps_from_x0(x_t, t, x0)
         variance = eta**2 * diffusion.posterior(level, lower)[2]
         kept = max(float(diffusion.noise[lower]) ** 2 - variance, 0.0) ** 0.5
@@ -119,4 +119,4 @@ def factored(diffusion, hidden, project, u):
     """
     to_1 = range(diffusion.steps, 0, -1)
     u = walk(lambda u_t, t: project(hidden(u_t, t)), u, to_1, ancestral(diffusion, noise=False))
-    return hidden(u, torch.ones(len(u), dtype=torch.long, device=u.device))
+    return hidden(u, torch.ones(u.shape[:1], dtype=torch.long, device=u.device))

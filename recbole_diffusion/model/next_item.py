@@ -185,7 +185,7 @@ class NextItemDiffusion(SequentialRecommender):
             torch.Tensor: x_0, shape: [B, D].
         """
         first = guidance[0] if isinstance(guidance, tuple) else guidance
-        empty = torch.empty(len(first), self.hidden_size, device=first.device)
+        empty = torch.empty(first.shape[0], self.hidden_size, device=first.device)
         start = self.diffusion.start(normal_like(empty))
         return walk(lambda x, t: self.denoise(x, t, guidance), start, self.levels, self.step)
 

@@ -47,4 +47,5 @@ def align_right(sequence, length):
     """
     n = sequence.shape[1]
     column = torch.arange(n, device=sequence.device) + length[:, None]
-    return sequence.gather(1, column % n)
+    # not column % n: of it no ONNX graph can be made where n is left open
+    return sequence.gather(1, torch.where(column < n, column, column - n))

@@ -39,7 +39,7 @@ from recbole_diffusion.recommend.saved_model import saved_model
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.fields import RUN
 from recbole_diffusion.trainer.randomness import own_randomness
-from recbole_diffusion.trainer.scoring import asked_by_row
+from recbole_diffusion.trainer.scoring import asked_by_row, check_finite
 
 
 def load(checkpoint_file, model=None, map_location="cpu", seed=None):
@@ -353,7 +353,9 @@ class Recommender:
     def _user_vectors(self, asked, place, behavior):
         batch = self._batch(asked, place, behavior)
         with own_randomness(self.seed), by_row(self.seed, batch[ROW]):
-            return user_vectors(self.model, batch)
+            vectors = user_vectors(self.model, batch)
+        check_finite(self.model, torch.nn.functional.pad(vectors, (1, 0)), batch)
+        return vectors
 
     def _search(self, candidate, ann):
         """How the items are searched; None where the scores of all are made at once."""

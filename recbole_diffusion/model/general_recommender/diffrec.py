@@ -259,7 +259,7 @@ class DiffRec(GeneralRecommender):
         """
         factors = self.factors()
         if self.sampling_steps:
-            noise = normal_like(u.new_empty(len(u), len(factors.data_in))) @ factors.data_in
+            noise = normal_like(u.new_empty(u.shape[0], len(factors.data_in))) @ factors.data_in
             u = self.diffusion.q_sample(u, self._starts(u), noise)
         return factored(
             self.diffusion,
@@ -292,7 +292,7 @@ class DiffRec(GeneralRecommender):
         return walk(predict_x0, x, range(self.diffusion.steps, -1, -1), step)
 
     def _starts(self, x):
-        return torch.full((len(x),), self.sampling_steps, device=x.device)
+        return torch.full(x.shape[:1], self.sampling_steps, device=x.device)
 
     def full_sort_predict(self, interaction):
         """Scores of all items, the padding in column 0.

@@ -206,7 +206,7 @@ class ICDDT(TruncatedWalk):
         """
         if self.BEHAVIOR is None:
             sequence = (interaction[self.ITEM_SEQ] != 0).long()
-            return sequence, sequence.new_ones(len(sequence))
+            return sequence, sequence.new_ones(sequence.shape[0])
         suffix = self.ITEM_SEQ[len(self.ITEM_ID) :]
         return interaction[self.BEHAVIOR + suffix], interaction[self.BEHAVIOR]
 
