@@ -54,7 +54,7 @@ def opening(recommender, about):
         f"{about['model']}, trained with recbole-diffusion on the data set {about['dataset']}; "
         f"written by recbole-diffusion {__version__}.\n\n"
         f"- Items: {about['items']}, in `items.txt`, one a line\n"
-        f"- Trained parameters: {parameters}\n"
+        f"- Parameters: {parameters}\n"
         f"- Class: `{about.get('class', about['model'])}`\n"
     )
 
