@@ -154,7 +154,7 @@ class DreamRec(NextItemDiffusion):
     def guided(self, x_t, t, h):
         """``(1 + w) f(x, t, h) - w f(x, t, none)``, both in one call; shapes as in ``forward``."""
         both = torch.cat([h, self.no_guidance.expand_as(h)])
-        with_h, without = self.denoise(x_t.repeat(2, 1), t.repeat(2), both).chunk(2)
+        with_h, without = self.denoise(x_t.repeat(2, 1), t.repeat(2), both).unflatten(0, (2, -1))
         return (1 + self.guidance_weight) * with_h - self.guidance_weight * without
 
     # ---------------------------------------------------------------- training
