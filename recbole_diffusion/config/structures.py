@@ -93,9 +93,9 @@ def _eval_args(value):
         value,
         {
             "split": "split or ~",
-            "order": "str in [RO, TO]",
+            "order": "str in [RO, TO] or ~",
             "group_by": "str in [user] or str like [none] or ~",
-            "mode": "eval_modes",
+            "mode": "eval_modes or ~",
         },
     )
 
