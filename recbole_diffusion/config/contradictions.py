@@ -29,9 +29,7 @@ def check(config):
                 "pickle runs whatever code it holds. Keep the atomic files and the "
                 "configuration instead; loading them takes seconds"
             )
-    if config["eval_args"]["split"] is None and config["benchmark_filename"] is None:
-        raise ConfigError("eval_args has no split, and benchmark_filename names no ready-made one")
-    for split in config["eval_args"]["split"] or {}:
+    for split in config["eval_args"]["split"]:
         if compat.too_new(split):
             raise ConfigError(f"the split {split} {compat.too_new(split)}")
     if config["behavior_from"] is not None and config["BEHAVIOR_FIELD"] is None:

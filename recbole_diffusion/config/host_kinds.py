@@ -86,7 +86,7 @@ SHARED = {
     "enable_amp": "bool",
     "enable_scaler": "bool",
     # evaluation
-    "eval_args": "eval_args",
+    "eval_args": "eval_args or ~",
     "repeatable": "bool",
     "metrics": "nonempty list of name or name",
     "topk": "int above 0 or nonempty list of int above 0",
