@@ -13,6 +13,7 @@ from recbole.utils import ModelType
 
 from recbole_diffusion.config import traits
 from recbole_diffusion.data.all_positions import AllPositionsTrainDataLoader
+from recbole_diffusion.data.batch_randomness import drawn_by_batch, drawn_from
 from recbole_diffusion.data.dataset import LazySequentialDataset
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.loading import POSITION
@@ -175,6 +176,18 @@ class FullRankDataLoader(FullSortEvalDataLoader):
         return row[keep], item[keep]
 
 
+class SampledRankDataLoader(NegSampleEvalDataLoader):
+    """RecBole's loader of sampled candidates; they are a user's own, whoever is in its batch."""
+
+    def __init__(self, config, dataset, sampler, shuffle=False):
+        number_rows(config, dataset)
+        super().__init__(config, dataset, sampler, shuffle=shuffle)
+
+    def _neg_sampling(self, inter_feat):
+        with drawn_from(self.epoch_seed, "candidates", int(inter_feat[ROW][0])):
+            return super()._neg_sampling(inter_feat)
+
+
 def prepare_data(config, dataset):
     """Splits a data set and makes the three loaders.
 
@@ -214,7 +227,9 @@ def prepare_data(config, dataset):
         elif loader is FullSortEvalDataLoader:
             loader = FullRankDataLoader
         elif loader is NegSampleEvalDataLoader:
+            loader = SampledRankDataLoader
             part.crop = False  # it joins pieces that would be cropped one by one
+        loader = drawn_by_batch(loader, evaluates=phase != "train")
         shuffle = config["shuffle"] if phase == "train" else False
         loaders.append(loader(config, part, sampler, shuffle=shuffle) if len(part) else None)
     return tuple(loaders)
