@@ -19,7 +19,7 @@ def parse_settings(arguments):
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
-        if not argument.startswith("--") or argument == "--":
+        if not argument.startswith("--") or argument[:3] in ("--", "--="):
             raise ValueError(f"'{argument}' is not a setting: write --key=value")
         key, equals, value = argument[2:].partition("=")
         if not equals:
