@@ -78,6 +78,7 @@ def test_settings_are_pairs_with_or_without_an_equals_sign(arguments, settings):
         (["epochs=3"], "'epochs=3' is not a setting: write --key=value"),
         (["-e", "3"], "'-e' is not a setting"),
         (["--"], "'--' is not a setting"),
+        (["--=3"], "'--=3' is not a setting"),
         (["--a=1", "--a=1"], "--a is given twice"),
         (["--a", "1", "--b", "2", "--a=3"], "--a is given twice"),
     ],

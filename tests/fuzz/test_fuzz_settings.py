@@ -194,16 +194,25 @@ def test_a_setting_is_taken_and_used_or_refused_by_its_name(log, data, model, ty
         result, said = attempt(
             kind,
             lambda: a_run(*arguments),
-            (*values, "own.yaml"),
-            leaves=(*RUN_LEAVES, "result.json", "kept/", "a/"),
+            (*values, "own.yaml", "log.inter", "split leaves"),
+            leaves=(*RUN_LEAVES, "result.json", *_places(values.get("checkpoint_dir", "~"))),
             leaves_refused=("log/", "log_tensorboard/"),
         )
         if Path("evil").exists():
             raise Broken("code of a setting was run")
         if said is None:
             accepted(kind, finite(result), f"{result['test_result']} with {values}")
-        elif must:
+        elif must and "valid_metric" not in said:
             raise Broken(f"a legal value is refused: {said}")
+
+
+def _places(text):
+    """The folders of a path that stands in YAML."""
+    try:
+        path = str(yaml.safe_load(text))
+    except (yaml.YAMLError, ValueError):
+        path = text
+    return path.strip() + "/", path.partition("/")[0] + "/"
 
 
 # ---------------------------------------------------------------- command lines
