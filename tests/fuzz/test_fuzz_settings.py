@@ -285,7 +285,8 @@ def test_a_command_line_runs_or_is_refused_in_one_line(log, words, given_model, 
             leaves=(*RUN_LEAVES, "a/", "evil", "__pycache__"),
             leaves_refused=("log/", "log_tensorboard/", "evil", "__pycache__"),
         )
-        evil = Path("evil").exists() and "--model=evilmod:X" not in words
+        named = any(word.endswith("=evilmod:X") for word in words)  # by the person who types
+        evil = Path("evil").exists() and not named
         if said is None:
             accepted(kind, not evil and ": test" in result, f"{result} of {arguments}")
         elif evil:
