@@ -8,7 +8,7 @@ from recbole.data.dataloader import (
     TrainDataLoader,
 )
 from recbole.data.interaction import Interaction
-from recbole.data.utils import create_samplers, get_dataloader
+from recbole.data.utils import get_dataloader
 from recbole.utils import ModelType
 
 from recbole_diffusion.config import traits
@@ -18,6 +18,7 @@ from recbole_diffusion.data.dataset import LazySequentialDataset
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.loading import POSITION
 from recbole_diffusion.data.runs import runs
+from recbole_diffusion.data.samplers import make_samplers
 
 # Field of evaluated batches: which row of its data set each row is, a general model's its user. No
 # column of a file can have the name.
@@ -199,7 +200,7 @@ def prepare_data(config, dataset):
         tuple: loaders for train, valid and test.
 
     Raises:
-        DataError: if nothing is left to train on or to test on.
+        DataError: if nothing is left to train on or to test on, or nothing to be drawn.
     """
     parts = dataset.build()
     for name, part in zip(("training", "validation", "test"), parts):
@@ -214,7 +215,7 @@ def prepare_data(config, dataset):
                 + f"; eval_args is {config['eval_args']}"
             )
     says = traits.of(config.model_class)
-    samplers = create_samplers(config, dataset, parts)
+    samplers = make_samplers(config, dataset, parts)
     loaders = []
     for phase, part, sampler in zip(("train", "valid", "test"), parts, samplers):
         loader = get_dataloader(config, phase)

@@ -231,11 +231,17 @@ def _refuse_what_does_not_fit(config, data):
 
 
 def _resume_file(config):
-    """The checkpoint to go on from, or None."""
+    """The checkpoint to go on from, or None.
+
+    Raises:
+        CheckpointError: if there is none of the name that was given.
+    """
     wanted = config["resume"]
     if not wanted:
         return None
     path = newest_last(config) if wanted is True else wanted
+    if path is not None and not Path(path).is_file():
+        raise checkpoint.CheckpointError(f"there is no checkpoint {path}")
     if path is None:
         getLogger().warning(
             f"nothing to resume: {config['checkpoint_dir']} holds no last checkpoint of this "

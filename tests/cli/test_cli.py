@@ -78,12 +78,42 @@ def test_settings_are_pairs_with_or_without_an_equals_sign(arguments, settings):
         (["epochs=3"], "'epochs=3' is not a setting: write --key=value"),
         (["-e", "3"], "'-e' is not a setting"),
         (["--"], "'--' is not a setting"),
+        (["--=3"], "'--=3' is not a setting"),
         (["--a=1", "--a=1"], "--a is given twice"),
         (["--a", "1", "--b", "2", "--a=3"], "--a is given twice"),
     ],
 )
 def test_what_is_no_setting_is_refused(arguments, message, capsys):
     assert message in refused(capsys, "run", *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments, shown",
+    [
+        (["run", "--a\0b=1"], r"a\x00b"),
+        (["run", "--seed=\x1b[31m"], r"\x1b[31m"),
+        (["ru\x1b[2Jn"], r"no command 'ru\x1b[2Jn'"),
+        (["run", "--dataset=é日本👍", "--data_path=none"], "é日本👍"),  # the control
+    ],
+)
+def test_a_refusal_moves_no_cursor(arguments, shown, capsys):
+    error = refused(capsys, *arguments)
+    assert shown in error and error.removesuffix("\n").isprintable()
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ("--resume=nowhere.last.pth", "there is no checkpoint nowhere.last.pth"),
+        ("--checkpoint_dir=a.yaml/kept", "checkpoint_dir 'a.yaml/kept': a.yaml is a file"),
+    ],
+)
+def test_files_that_are_not_there_or_in_the_way_are_found_first(shop, setting, message, capsys):
+    Path("a.yaml").write_text("{}")
+    before = {path for path in shop.rglob("*") if "log" not in path.parts[-2:]}
+    assert message in refused(capsys, "run", "--model=Pop", "--dataset=shop", setting)
+    assert not (shop / "saved").exists()
+    assert Path("a.yaml").is_file() and before <= set(shop.rglob("*"))
 
 
 def test_without_arguments_icddt_runs_on_ml_100k(called, capsys):

@@ -331,6 +331,11 @@ def test_a_checkpoint_that_does_not_fit_is_refused(run, shop):
     os.rename(result["checkpoint"], "away")
     with pytest.raises(CheckpointError, match="the run's best model so far, is not there"):
         run("SASRec", resume=last)
+    Path(result["checkpoint"]).write_bytes(Path("away").read_bytes()[:-100])
+    before = Path(last).read_bytes()
+    with pytest.raises(CheckpointError, match=f"{result['checkpoint']} is not a checkpoint"):
+        run("SASRec", resume=last, epochs=3)
+    assert Path(last).read_bytes() == before  # nothing was trained
     os.rename("away", result["checkpoint"])
     assert outcome(run("SASRec", resume=last)) == outcome(result)  # the control
 
