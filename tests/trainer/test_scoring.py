@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from recbole.model.sequential_recommender import SASRec
 from rounding import close
 
 from recbole_diffusion.cli.main import main
@@ -207,15 +208,21 @@ def test_the_best_model_stays_and_is_named(run, shop, monkeypatch):
     assert checkpoint.load(best.replace(".best.", ".last."))["epoch"] == 1
 
 
-def test_a_run_ends_in_one_line(shop, small, capsys):
-    # enough for one step whose weights are huge and whose loss is not yet NaN
-    settings = small("SASRec", learning_rate=1e30, epochs=1, train_batch_size=10**6)
+def test_a_run_ends_in_one_line(shop, small, capsys, monkeypatch):
+    rank = SASRec.full_sort_predict
+
+    def overflow(model, rows):
+        model.item_embedding.weight.data[2] = 1e30
+        return rank(model, rows) ** 2
+
+    monkeypatch.setattr(SASRec, "full_sort_predict", overflow)
+    settings = small("SASRec", epochs=1)
     found = main(["run", "--model=SASRec", "--dataset=shop", *as_arguments(settings)])
     said = capsys.readouterr()
     assert found == 2 and "hit" not in said.out
     line = said.err.strip().splitlines()[-1]
     assert line.startswith("recbole-diffusion: scores of SASRec are not finite: ")
-    assert "lower learning_rate" in line
+    assert "the weights item_embedding.weight are as large as 1e+30: lower learning_rate" in line
 
 
 def as_arguments(settings):

@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import yaml
+from recbole.model.sequential_recommender import GRU4Rec
 from warm import until
 
 from recbole_diffusion.cli.main import main
@@ -175,6 +176,20 @@ def test_a_failed_trial_does_not_stop_the_others_and_is_told_in_a_line(without_r
     assert ["error" in record for record in records()] == [False, True, False]
     line = capsys.readouterr().out.splitlines()[3]
     assert line.split()[:2] == ["failed", "learning_rate=-1:"] and "Invalid learning rate" in line
+
+
+def test_a_trial_whose_scores_are_not_finite_fails(without_ray, capsys, monkeypatch):
+    rank = GRU4Rec.full_sort_predict
+
+    def infinite(model, rows):
+        return rank(model, rows) / (model.num_layers - 2)
+
+    monkeypatch.setattr(GRU4Rec, "full_sort_predict", infinite)
+    space = spaced("num_layers: {choice: [1, 2]}\n")
+    assert main(command(space=space, search="grid")) == 0
+    good, failed = records()
+    assert "error" not in good and "scores of GRU4Rec are not finite" in failed["error"]
+    assert "scores of GRU4Rec are not finite" in capsys.readouterr().out
 
 
 def test_when_all_trials_fail_the_first_error_is_said_in_one_line(without_ray, capsys):
