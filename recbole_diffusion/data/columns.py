@@ -47,8 +47,8 @@ class ReadAsWritten:
     """
 
     def _form(self):
-        keys = ("field_separator", "seq_separator", "encoding")
-        return Form(*(self.config[key] for key in keys))
+        config = self.config
+        return Form(config["field_separator"], config["seq_separator"], config["encoding"])
 
     def _load_feat(self, filepath, source):
         """Reads a file and declares its columns.

@@ -443,7 +443,7 @@ def test_a_loss_that_stays_lowers_the_learning_rate(run):
         kept = run("SASRec", epochs=4)
     assert rates(lowered) == [0.001 * 0.5**3]  # the first epoch is the one to better
     assert rates(kept) == [0.001]
-    with pytest.raises(ValueError, match="lr_scheduler {'speed': 1}"):
+    with pytest.raises(ValueError, match="lr_scheduler is {'speed': 1}, it must be a mapping of"):
         run("SASRec", lr_scheduler={"speed": 1})
 
 
