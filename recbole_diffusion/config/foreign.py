@@ -10,8 +10,6 @@ import re
 import sys
 from importlib.metadata import entry_points
 
-from recbole_diffusion.config.values import ConfigError
-
 GROUP = "recbole_diffusion.models"  # of entry points
 # Processes of a benchmark and of a search are told by their environment.
 NAMED = "RECBOLE_DIFFUSION_CLASSES"
@@ -49,6 +47,8 @@ def refuse_unnamed(name, where):
         return
     if any(point.value == name for point in entry_points(group=GROUP)):
         return
+    from recbole_diffusion.config.values import ConfigError  # `doctor` runs without its libraries
+
     raise ConfigError(
         f"{where} names the class {name}, and importing it would run the code of {module}: if you "
         f"trust it, name it on the command line, --model={name}, or import it first"

@@ -151,7 +151,10 @@ def test_the_command_line_wins_over_files(run, shop, small, monkeypatch):
         (["--metrics=[HR]"], "no metric named 'HR'"),
         (["--topk=ten"], "topk"),
         (["--epochs="], "epochs is None"),
-        (["--truncation=2"], "truncation is 2, it must be a number above 0 up to 1 or one of mass, auto"),
+        (
+            ["--truncation=2"],
+            "truncation is 2, it must be a number above 0 up to 1 or one of mass, auto",
+        ),
         (["--adam_betas=[1,2]"], "adam_betas"),
         (["--resume=nowhere.last.pth"], "there is no checkpoint nowhere.last.pth"),
     ],
@@ -321,8 +324,14 @@ def test_lists_of_other_programs_are_names_with_files(benched):
         (["--config"], "--config takes a file"),
         (["--config=nowhere.yaml"], "cannot read the config file nowhere.yaml"),
         (["--report", "--output=nowhere"], "nowhere/journal.jsonl is not a journal of a benchmark"),
-        (["--models=Pop", "--dataset=shop", "--output=file"], "--output=file: file is not a folder"),
-        (["--models=Pop", "--dataset=shop", "--output=file/x"], "--output=file/x: file is not a folder"),
+        (
+            ["--models=Pop", "--dataset=shop", "--output=file"],
+            "--output=file: file is not a folder",
+        ),
+        (
+            ["--models=Pop", "--dataset=shop", "--output=file/x"],
+            "--output=file/x: file is not a folder",
+        ),
     ],
 )
 def test_a_mistake_in_a_benchmark_is_one_line_and_exit_code_2(
