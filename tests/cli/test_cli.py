@@ -22,7 +22,8 @@ from recbole_diffusion.tune import search as tuning
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
 RESULT = {
     "model": "ICDDT", "dataset": "shop", "seed": 1, "best_epoch": 3, "epochs": 9,
-    "protocol": "leave-one-out", "stopped_by": "early stopping", "train_seconds": 1.2, "valid_seconds": 3.4,
+    "protocol": "leave-one-out", "stopped_by": "early stopping", "train_seconds": 1.2,
+    "valid_seconds": 3.4,
     "eval_seconds": 0.5, "parameters": 12345, "checkpoint": "saved/x.best.pth",
     "test_result": {"hit@5": 0.1, "hit@10": 0.2, "ndcg@5": 0.05, "ndcg@10": 0.075},
     "test_result_all_users": None,
