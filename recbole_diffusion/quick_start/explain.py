@@ -1,6 +1,10 @@
 """Which of the settings is behind an error of a library, or of mathematics, that names none?"""
 
+import traceback
 from contextlib import contextmanager
+from pathlib import Path
+
+import recbole
 
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.kinds import shown
@@ -30,11 +34,44 @@ def naming_settings(config):
         raise ConfigError(f"{_line(error)}{_words(given)}") from error
     except (OverflowError, ZeroDivisionError) as error:
         raise ConfigError(f"{_line(error)}{_words(_given(config))}") from error
-    except (MemoryError, RuntimeError) as error:
+    except (AssertionError, NotImplementedError) as error:
+        if not _by_the_host(error):
+            raise
+        words = f"{config['model']} does not take its settings: {_line(error)}"
+        raise ConfigError(f"{words}{_words(_given(config))}") from error
+    except (MemoryError, RuntimeError) as error:  # after NotImplementedError, which is one
         cause = _cause(config, error)
         if cause is None:
             raise
         raise ConfigError(cause) from error
+
+
+@contextmanager
+def naming_columns(config):
+    """Gives errors of RecBole's reading of data the names of the settings that steer it.
+
+    Where none of these was given, errors go through as they are.
+
+    Args:
+        config (Config): of the data that are read within.
+
+    Raises:
+        ConfigError: for an error behind which such a setting may be.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError) as error:
+        given = {
+            key: value
+            for key, value in config.external_config_dict.items()
+            if key in config.parameters["Dataset"] or key in of_kind("reading")
+        }
+        words = isinstance(error, ValueError)
+        named = words and any(key in str(error) for key in given)
+        if not given or named or (words and type(error) is not ValueError):  # it says which line
+            raise
+        line = _line(error) if words else repr(error)
+        raise ConfigError(f"the data cannot be read: {line}{_words(given)}") from error
 
 
 def _cause(config, error):
@@ -64,6 +101,12 @@ def _words(given):
         return ""
     said = ", ".join(f"{key} = {shown(value)}" for key, value in list(given.items())[-MOST:])
     return f"; given were {said}"
+
+
+def _by_the_host(error):
+    """Whether RecBole's code raised an error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(recbole.__file__).parent in Path(frames[-1].filename).parents
 
 
 def _line(error):

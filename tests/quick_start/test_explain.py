@@ -5,7 +5,7 @@ import pytest
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.data.lines import DataError
-from recbole_diffusion.quick_start.explain import naming_settings
+from recbole_diffusion.quick_start.explain import naming_columns, naming_settings
 
 
 def said(error, **settings):
@@ -44,6 +44,21 @@ def test_what_torch_cannot_do_is_said_by_the_key_that_asked_for_it():
     )
     words = said(RuntimeError("not implemented for 'BFloat16'"), enable_amp=True)
     assert words.startswith("enable_amp is True, but SASRec does not train in mixed precision on")
+
+
+def test_an_assertion_is_a_question_of_settings_where_recbole_makes_it(run):
+    with pytest.raises(ConfigError, match="DGCF does not take its settings: .*n_factors = 3"):
+        run("DGCF", saved=False, n_factors=3)
+    assert said(AssertionError("ours"), as_it_is=True, hidden_size=8) == "ours"
+
+
+def test_an_error_of_reading_names_the_settings_of_columns_that_were_given(run):
+    with pytest.raises(ConfigError, match=r"cannot be read: KeyError.*alias_of_item_id = \['a'\]"):
+        run("BPR", saved=False, alias_of_item_id=["a"])
+    with pytest.raises(ConfigError, match="not found.*additional_feat_suffix = 'abc'"):
+        run("BPR", saved=False, additional_feat_suffix="abc")
+    with pytest.raises(KeyError), naming_columns(Config("BPR", "tiny")):  # the control: no setting
+        raise KeyError("a fault")
 
 
 @pytest.mark.parametrize(
