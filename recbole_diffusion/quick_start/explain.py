@@ -9,6 +9,7 @@ import recbole
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.kinds import shown
 from recbole_diffusion.config.values import ConfigError
+from recbole_diffusion.trainer.trainer import LossError
 
 MOST = 8  # settings that a message names
 
@@ -29,7 +30,11 @@ def naming_settings(config):
         yield
     except ValueError as error:
         given = _given(config)
-        if type(error) is not ValueError or any(key in str(error) for key in given):
+        if any(key in str(error) for key in given):
+            raise
+        if isinstance(error, LossError):
+            error.args = (f"{error}{_words(given)}",)
+        if type(error) is not ValueError:
             raise
         raise ConfigError(f"{_line(error)}{_words(given)}") from error
     except (OverflowError, ZeroDivisionError) as error:
@@ -39,7 +44,11 @@ def naming_settings(config):
             raise
         words = f"{config['model']} does not take its settings: {_line(error)}"
         raise ConfigError(f"{words}{_words(_given(config))}") from error
-    except (MemoryError, RuntimeError) as error:  # after NotImplementedError, which is one
+    except (
+        MemoryError,
+        RuntimeError,
+        IndexError,
+    ) as error:  # after NotImplementedError
         cause = _cause(config, error)
         if cause is None:
             raise
@@ -86,6 +95,9 @@ def _cause(config, error):
             f"enable_amp is True, but {config['model']} does not train in mixed precision on "
             f"{config['device']}: {line}"
         )
+    given = _given(config)
+    if given and _in_a_model_of_the_host(error):
+        return f"{config['model']} ended with {type(error).__name__}: {line}{_words(given)}"
     return None
 
 
@@ -103,10 +115,18 @@ def _words(given):
     return f"; given were {said}"
 
 
+def _files(error):
+    return [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+
+
 def _by_the_host(error):
     """Whether RecBole's code raised an error."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(recbole.__file__).parent in Path(frames[-1].filename).parents
+    return Path(recbole.__file__).parent in _files(error)[-1].parents
+
+
+def _in_a_model_of_the_host(error):
+    """Whether an error comes out of a model of RecBole's."""
+    return any(Path(recbole.__file__).parent / "model" in file.parents for file in _files(error))
 
 
 def _line(error):

