@@ -296,6 +296,7 @@ class Config(HostConfig):
             raise ConfigError(f"unknown setting '{key}' for {self.model}{hint}")
 
 
+@lru_cache(maxsize=256)
 def _source_keys(cls):
     """Keys that a class and its bases read, from their source."""
     keys = set()

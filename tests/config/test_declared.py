@@ -267,6 +267,12 @@ def test_a_wrong_value_is_refused_with_key_value_and_what_is_allowed(settings, m
     assert len(str(refusal.value)) < 400 and "\n" not in str(refusal.value)
 
 
+def test_what_one_model_cannot_do_without_is_not_optional_in_it():
+    with pytest.raises(ConfigError, match="transform is None, it must be mask_itemseq$"):
+        accepted("BERT4Rec", transform=None)
+    accepted("SASRec", transform=None)  # the control
+
+
 @pytest.mark.parametrize("name", ["model", "dataset"])
 @pytest.mark.parametrize("value", ["", " ", None, True, [], 0.5])
 def test_an_empty_model_or_data_set_is_refused(name, value):

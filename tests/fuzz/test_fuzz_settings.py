@@ -120,7 +120,7 @@ LONG = {"epochs", "pretrain_epochs", "train_epochs", "pretrain_item_epochs"}  # 
 def keys_of(model):
     """Every key that a run of a model may be given."""
     config = Config(model, "log", config_dict={"data_path": "."})
-    return sorted(set(map(str, config._known_keys())) - NOT_TRIED)
+    return sorted(set(map(str, config.known)) - NOT_TRIED)
 
 
 @pytest.fixture(scope="module")
