@@ -28,8 +28,8 @@ BUCKET_ROWS = 1 << 20
 SLICE_ROWS = 1 << 16
 LONGEST_LINE = 1 << 20
 LONGEST_MESSAGE = 500
-# No log of ids and times shrinks to a 250th; what does is made to fill memory or disk.
-MOST_EXPANDED, UNSUSPECTED = 250, 1 << 24
+# No log of ids and times shrinks to a 100th; what does is made to fill memory or disk.
+MOST_EXPANDED, UNSUSPECTED = 100, 1 << 24
 DUPLICATES = "repeated lines among them (the data set drops these on loading)"
 ROW = np.dtype([("user", "<i8"), ("item", "<i8"), ("time", "<i8"), ("behavior", "i1")])
 

@@ -181,38 +181,61 @@ def _read(path):
 
 def _columns(path):
     """The texts of the file's columns, as lists by name, and the line on which each row begins."""
-    rows = _rows(path)
-    _, header = next(rows, (1, []))
+    header, places = [], []
+    columns, numbers = {name: [] for name in COLUMNS}, []
+    words = {}  # one string for equal tokens
+    for lines, rows in _rows(path):
+        if not header:
+            header, places = rows[0], _places(path, rows[0])
+            lines, rows = lines[1:], rows[1:]
+        if any(len(row) != len(header) for row in rows):
+            line, row = next(pair for pair in zip(lines, rows) if len(pair[1]) != len(header))
+            found = f"{len(row)} fields" if row else "an empty line"
+            raise DataError(
+                f"{path} line {line}: {found} under the {len(header)} columns of the header"
+            )
+        for name, place in zip(COLUMNS, places):
+            fields = [row[place] for row in rows]
+            columns[name].extend(map(words.setdefault, fields, fields))
+        numbers += lines
+    if not header:
+        _places(path, header)
+    return columns, numbers
+
+
+def _places(path, header):
     for name in COLUMNS:
         if header.count(name) != 1:
             kind = "several columns" if name in header else "no column"
             names = shown(", ".join(header))
             raise DataError(f"{path} line 1: has {kind} {name}; its header has {names}")
-    places = [header.index(name) for name in COLUMNS]
-    columns, numbers = {name: [] for name in COLUMNS}, []
-    words = {}  # one string for equal tokens
-    while batch := list(itertools.islice(rows, BATCH)):
-        for line, row in batch:
-            if len(row) != len(header):
-                found = f"{len(row)} fields" if row else "an empty line"
-                raise DataError(
-                    f"{path} line {line}: {found} under the {len(header)} columns of the header"
-                )
-        for name, place in zip(COLUMNS, places):
-            fields = [row[place] for _, row in batch]
-            columns[name].extend(map(words.setdefault, fields, fields))
-        numbers += [line for line, _ in batch]
-    return columns, numbers
+    return [header.index(name) for name in COLUMNS]
 
 
 def _rows(path):
-    """Yields the rows of a CSV file, each with the line on which it begins."""
-    lines = itertools.chain.from_iterable(lines for _, lines in read_lines(path, "utf-8"))
-    reader = csv.reader((line + "\n" for line in lines), strict=True)
-    begin = 1
+    """Yields the lines on which some rows of a CSV file begin, and these rows (lists of str)."""
+    blocks = read_lines(path, "utf-8")
+    for first, lines in blocks:
+        if '"' in "".join(lines):
+            yield from _quoted_rows(path, first, itertools.chain([lines], (b for _, b in blocks)))
+            return
+        for start in range(0, len(lines), BATCH):
+            rows = [line.split(",") if line else [] for line in lines[start : start + BATCH]]
+            yield range(first + start, first + start + len(rows)), rows
+
+
+def _quoted_rows(path, first, blocks):
+    lines = (line + "\n" for line in itertools.chain.from_iterable(blocks))
+    reader = csv.reader(lines, strict=True)
+    begin, batch = first, []
     try:
         for row in reader:
-            yield begin, row
-            begin = reader.line_num + 1
+            batch.append((begin, row))
+            begin = first + reader.line_num
+            if len(batch) == BATCH:
+                yield tuple(zip(*batch))
+                batch = []
     except csv.Error as error:
         raise DataError(f"{path} line {begin}: {error}") from None
+    if batch:
+        yield tuple(zip(*batch))
