@@ -25,6 +25,7 @@ PROTOCOL = {
     "valid_hash": "cd",
     "mask_history": False,
     "candidates": "all",
+    "held_out_items": "any",
     "train_rows": "all",
     "train_behaviors": "all",
     "topk": [10],
