@@ -9,6 +9,7 @@ import recbole
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.kinds import shown
 from recbole_diffusion.config.values import ConfigError
+from recbole_diffusion.trainer.scoring import ScoresError
 from recbole_diffusion.trainer.trainer import LossError
 
 MOST = 8  # settings that a message names
@@ -24,19 +25,19 @@ def naming_settings(config):
         config (Config): of the model that is built or trained within.
 
     Raises:
+        LossError, ScoresError: as they were, with the settings.
         ConfigError: for an error of a value, of memory, of mixed precision or of an optimiser.
     """
     try:
         yield
     except ValueError as error:
         given = _given(config)
-        if any(key in str(error) for key in given):
+        overflow = isinstance(error, (LossError, ScoresError))
+        of_its_own = type(error) is not ValueError and not overflow
+        if of_its_own or any(key in str(error) for key in given):
             raise
-        if isinstance(error, LossError):
-            error.args = (f"{error}{_words(given)}",)
-        if type(error) is not ValueError:
-            raise
-        raise ConfigError(f"{_line(error)}{_words(given)}") from error
+        kind = type(error) if overflow else ConfigError
+        raise kind(f"{_line(error)}{_words(given)}") from error
     except (OverflowError, ZeroDivisionError) as error:
         raise ConfigError(f"{_line(error)}{_words(_given(config))}") from error
     except (AssertionError, NotImplementedError) as error:
