@@ -343,7 +343,9 @@ def _entries(models):
 
 
 def _resolve(name):
-    refuse_unnamed(name, "the benchmark's file")  # what the command line names was vouched for
+    refuse_unnamed(
+        name, "the benchmark's file", "classes"
+    )  # what the command line names was vouched for
     resolve(name)
 
 

@@ -17,6 +17,7 @@ many models and seeds under one protocol: table, significance, cost, report
 --ablate                one reverse step, no noise, no guidance, x_t zeroed, where a model has them
 --external=NAME=FILE    lists of another program as a row, user,item,rank; more parted by commas
 --model=module:Class    a class of your own that the file of --config names
+--classes=MODULE:CLASS  classes of your own that FILE.yaml names: their code is run
 --retry                 run again what failed; --report only writes the pages
 Any other --key=value is a setting of every run; --config_files="a.yaml b.yaml" too. Defaults:
 properties/benchmark.yaml."""
@@ -59,6 +60,7 @@ def benchmark(arguments):
     settings.pop("model", None)  # classes that the file may name; main has seen it
     if True in (file, output):
         raise ValueError("--config takes a file and --output a folder")
+    settings.pop("classes", None)  # named by a person, as every argument of the command line
     if "" in (file, output):
         raise ValueError(f"--{'output' if output == '' else 'config'} is empty")
     flags = {name: parse_value(str(settings.pop(name, False))) for name in ("retry", "report")}

@@ -29,12 +29,13 @@ def vouch(*texts):
     os.environ[NAMED] = " ".join(sorted(found))
 
 
-def refuse_unnamed(name, where):
+def refuse_unnamed(name, where, option="model"):
     """Refuses to import a class that only a file names.
 
     Args:
         name (str): of a model; only ``module:Class`` can be refused.
         where (str): where the name stands, for the message.
+        option (str): of the command line that names classes.
 
     Raises:
         ConfigError: with what to type.
@@ -51,5 +52,5 @@ def refuse_unnamed(name, where):
 
     raise ConfigError(
         f"{where} names the class {name}, and importing it would run the code of {module}: if you "
-        f"trust it, name it on the command line, --model={name}, or import it first"
+        f"trust it, name it on the command line, --{option}={name}, or import it first"
     )

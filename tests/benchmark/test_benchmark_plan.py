@@ -1,9 +1,12 @@
 """Plans: what a user writes, and the trainings it means."""
 
+from pathlib import Path
+
 import pytest
 
 from recbole_diffusion.benchmark.plan import make_plan, run_id, space_of
 from recbole_diffusion.cli.main import main
+from recbole_diffusion.config.foreign import NAMED
 from recbole_diffusion.config.values import ConfigError
 
 
@@ -289,3 +292,17 @@ def test_mistakes_of_the_command_are_one_line_and_leave_nothing(
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
     assert not list(tmp_path.iterdir())
+
+
+def test_a_class_that_only_the_file_names_is_taken_where_the_command_names_it_too(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(NAMED, raising=False)
+    Path("plan.yaml").write_text("models: {mine: {model: 'no_such_file:Model'}}\ndataset: shop\n")
+    assert main(["benchmark", "--config=plan.yaml"]) == 2
+    said = "name it on the command line, --classes=no_such_file:Model, or import it first"
+    assert said in capsys.readouterr().err
+    assert main(["benchmark", "--config=plan.yaml", "--classes=no_such_file:Model"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no_such_file" in line and "--classes" not in line  # it was looked for
