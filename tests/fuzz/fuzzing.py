@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 from unittest.mock import patch
 
+import torch._dynamo  # noqa: F401  (the first optimiser imports it, which takes seconds)
 import yaml
 from hypothesis import HealthCheck, settings
 

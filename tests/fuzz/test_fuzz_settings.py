@@ -12,6 +12,7 @@ from fuzzing import RUN_LEAVES, Broken, accepted, attempt, command, inputs, own_
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recbole_diffusion.cli.parsing import one_line
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.testing.made_up import chain, write
 
@@ -237,7 +238,13 @@ WORDS = st.sampled_from(
         "--dataset=/",
         "--config_files=none.yaml",
     ]
-    + ["--config_files=log", "--config_files=", "--config_files", "--result_file=log", "--help "]
+    + [
+        "--config_files=log",
+        "--config_files=evil.yaml",
+        "--config_files=pretrain.yaml",
+        "--result_file=log",
+        "--help ",
+    ]
     + ["--result_file=a/b.json", "--result_file=", "--resume=none.pth", "--resume", "--resume=log"]
     + [
         "--checkpoint_dir=base.yaml",
@@ -272,6 +279,8 @@ def test_a_command_line_runs_or_is_refused_in_one_line(log, words, given_model, 
     with own_folder():
         shutil.copytree(folder / "log", "log")
         Path("evilmod.py").write_text("import os\nos.mkdir('evil')\n")
+        Path("evil.yaml").write_text("model: evilmod:X\ndataset: log\n")
+        Path("pretrain.yaml").write_text("model: DreamRec\ndataset: log\npretrain: evilmod:X\n")
         Path("base.yaml").write_text(yaml.safe_dump(BASE | {"result_file": None}))
         mine = ["--config_files=base.yaml", "--model=Pop", "--dataset=log"][: 1 + 2 * given_model]
         keys = {word.partition("=")[0] for word in words}
@@ -294,5 +303,6 @@ def test_a_command_line_runs_or_is_refused_in_one_line(log, words, given_model, 
 
 
 def _parts(word):
+    """What of a word a refusal may name, as it is printed."""
     key, _, value = word.partition("=")
-    return [part for part in (key.lstrip("-").split(" ")[0], value, repr(word)) if part.strip()]
+    return [part for part in map(one_line, (key.lstrip("-"), value, repr(word))) if part]
