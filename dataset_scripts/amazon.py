@@ -11,7 +11,8 @@ plain, gzipped or zipped:
 
 Ratings are 0 to 5 whole stars, times are seconds (of a whole day, so most histories hold ties).
 ``--min_rating`` is applied first, then ``--core K``: what is left is the largest set of rows in
-which every user and every item has at least K. Repeated rows count as often as they stand there.
+which every user and every item has at least K. Repeated rows count as often as they stand there
+(the data set keeps one of each on loading).
 Rows are written by user in order of first appearance, then by time; equal stamps stay in file
 order. All rows are held in memory, 20 million of them in about 3 GB.
 
@@ -32,9 +33,9 @@ from pathlib import Path
 import atomic
 import numpy as np
 from columns import WHOLE_NUMBER, Field, read_fields
-from rows import DUPLICATES, count, encode, k_core, sort_rows
+from rows import count, encode, k_core, sort_rows
 
-WORD = Field(r"[^,\x00-\x20]+", "a word without spaces", str)
+WORD = Field(r'[^,"\x00-\x20][^,\x00-\x20]*', "a word without spaces and quotation marks", str)
 STARS = Field(r"[0-5](?:\.0)?", "0 to 5 whole stars", np.float64)
 
 COLUMNS = {"user": WORD, "item": WORD, "rating": STARS, "time": WHOLE_NUMBER}
@@ -154,7 +155,7 @@ def convert(input, output, core=5, min_rating=None, item_first=False, **sizes):
             write(users, items, rows["rating"], rows["time"])
         name = folder.name
     found = count(rows)
-    atomic.say("written", {**found, DUPLICATES: duplicates})
+    atomic.say("written", {**found, atomic.DUPLICATES: duplicates})
     if core == 5 and min_rating is None and name in FULL:
         atomic.compare(f"the 5-core of {name}", found, FULL[name])
 

@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import gzip
 import io
+import lzma
 import os
 import re
 import shutil
@@ -26,15 +27,26 @@ BLOCK_BYTES = 1 << 24
 BUCKET_ROWS = 1 << 20
 SLICE_ROWS = 1 << 16
 LONGEST_LINE = 1 << 20
-DUPLICATES = "exact duplicates among them (the data set drops these on loading)"
+LONGEST_MESSAGE = 500
+# No log of ids and times shrinks to a 100th; what does is made to fill memory or disk.
+MOST_EXPANDED, UNSUSPECTED = 100, 1 << 24
+DUPLICATES = "repeated lines among them (the data set drops these on loading)"
 ROW = np.dtype([("user", "<i8"), ("item", "<i8"), ("time", "<i8"), ("behavior", "i1")])
 
 _USUAL_BYTES = (string.ascii_letters + string.digits + "_-,\n").encode()
+_TIME = r"[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?|T[0-9]{4}(?:[0-9]{2})?"
+_ZONE = r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+_DATE = rf"[0-9]{{4}}(?:-[0-9]{{2}}-[0-9]{{2}}|[0-9]{{4}})(?:(?:{_TIME}){_ZONE})?"
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 class InputError(ValueError):
     """The raw file or the request cannot be served; the message names the file and the line."""
+
+    def __init__(self, message):
+        if len(message) > LONGEST_MESSAGE:  # it quotes what was found
+            message = f"{message[: LONGEST_MESSAGE - 100]} ... {message[-80:]}"
+        super().__init__(message)
 
 
 # ---------------------------------------------------------------------------------------- reading
@@ -52,17 +64,53 @@ def open_raw(path, member=None):
         a binary file.
 
     Raises:
-        InputError: the file is missing or damaged, or the zip does not say which file to take.
+        InputError: the file is missing or damaged, the zip does not say which file to take, or
+            what is packed grows beyond all proportion.
     """
     path = Path(path)
     with _unpacking(path), contextlib.ExitStack() as stack:
         if path.suffix == ".gz":
-            yield stack.enter_context(gzip.open(path, "rb"))
+            packed, size = stack.enter_context(gzip.open(path, "rb")), 0
         elif path.suffix == ".zip":
             archive = stack.enter_context(zipfile.ZipFile(path))
-            yield stack.enter_context(archive.open(_member(path, archive, member)))
+            name = _member(path, archive, member)
+            packed, size = stack.enter_context(archive.open(name)), archive.getinfo(name).file_size
         else:
             yield stack.enter_context(open(path, "rb"))
+            return
+        yield io.BufferedReader(_Unpacked(packed, path, size))
+
+
+class _Unpacked(io.RawIOBase):
+    """Reads what is packed, but not without end.
+
+    Args:
+        packed (binary file): what unpacks it.
+        path (Path): the packed file.
+        size (int): the unpacked size that it claims, 0 where it claims none.
+    """
+
+    def __init__(self, packed, path, size):
+        self.packed, self.path, self.n = packed, path, 0
+        self.limit = max(UNSUSPECTED, MOST_EXPANDED * path.stat().st_size)
+        self._check(size)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        piece = self.packed.read(len(buffer))
+        self.n += len(piece)
+        self._check(self.n)
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def _check(self, size):
+        if size > self.limit:
+            raise InputError(
+                f"{self.path}: unpacks to more than {self.limit >> 20:,} MiB, {MOST_EXPANDED} "
+                "times its size, which no log does; unpack it yourself if you trust it"
+            )
 
 
 def zip_names(path):
@@ -91,6 +139,12 @@ def _unpacking(path):
         raise InputError(f"{path}: is a folder, not a file") from None
     # RuntimeError is what zipfile raises for a zip with a password.
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError) as error:
+        raise InputError(f"{path}: cannot be unpacked: {error}") from None
+    except lzma.LZMAError as error:
+        raise InputError(f"{path}: cannot be unpacked: {error}") from None
+    except OSError as error:
+        if path.suffix not in (".gz", ".zip") or error.filename:
+            raise
         raise InputError(f"{path}: cannot be unpacked: {error}") from None
 
 
@@ -138,9 +192,7 @@ def read_blocks(path, member=None, block_bytes=BLOCK_BYTES):
                 piece, start = piece.removeprefix(b"\xef\xbb\xbf"), False
             cut = piece.rfind(b"\n") + 1
             block, rest = piece[:cut], piece[cut:]
-            if len(rest) > LONGEST_LINE:
-                number = line + block.count(b"\n")
-                raise InputError(f"{path}, line {number}: is longer than {LONGEST_LINE:,} bytes")
+            _refuse_endless(path, line, block, rest)
             if block:
                 block = block.replace(b"\r\n", b"\n")
                 yield line, block
@@ -149,6 +201,15 @@ def read_blocks(path, member=None, block_bytes=BLOCK_BYTES):
         yield line, rest.removesuffix(b"\r") + b"\n"
     elif line == 1:
         raise InputError(f"{path}: is empty")
+
+
+def _refuse_endless(path, line, block, rest):
+    ends = np.append(np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")), len(block + rest))
+    long = np.diff(ends, prepend=-1) > LONGEST_LINE
+    if long.any():
+        raise InputError(
+            f"{path}, line {line + int(long.argmax())}: is longer than {LONGEST_LINE:,} bytes"
+        )
 
 
 def read_body(path, header=None, member=None, **reading):
@@ -282,7 +343,7 @@ NO_DATE = np.iinfo(np.int64).min
 
 
 def read_dates(text):
-    """Reads ISO dates.
+    """Reads ISO dates with a day, and times of them with minutes.
 
     Args:
         text (pandas.Series): the dates.
@@ -291,6 +352,8 @@ def read_dates(text):
         numpy.ndarray: nanoseconds since 1970, ``NO_DATE`` for what is no date or is not within the
         years 1678 to 2261, which nanoseconds reach; shape: [n_rows].
     """
+    # pandas takes a month for its first day, and 8:0 for a time.
+    text = text.where(text.str.fullmatch(_DATE))
     stamps = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
     limits = (limit.tz_localize("UTC") for limit in (pd.Timestamp.min, pd.Timestamp.max))
     # pandas 3 reads other years too, in coarser units.

@@ -42,7 +42,8 @@ def read_fields(path, fields, header=None, member=None, **reading):
         atomic.InputError: something in the file is malformed; names the first such line.
     """
     good = ",".join(f"(?:{field.pattern})" for field in fields.values())
-    good_line = re.compile(good.encode() + b"\n")
+    # Without ^ a search would begin at every character of a bad line.
+    good_line = re.compile(b"^" + good.encode() + b"\n", re.MULTILINE)
     # The texts of pandas 3 hold UTF-8 alone, objects any text.
     dtypes = {
         name: object if field.dtype is str else field.dtype

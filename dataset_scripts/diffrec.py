@@ -97,15 +97,19 @@ def read_embeddings(path, n_items):
 
 
 def _load(path):
-    with atomic.open_raw(path) as file:
-        try:
-            array = np.load(file, allow_pickle=False)
-        # A damaged header ends in anything from a MemoryError to an error of Python's tokenizer.
-        except Exception as error:
-            reason = str(error).split("\n", 1)[0]
-            raise atomic.InputError(f"{path}: cannot be read as an array: {reason}") from None
+    with atomic.open_raw(path):
+        pass
+    try:
+        # Mapped, so that a header cannot ask for more memory than the file has bytes.
+        array = np.load(path, allow_pickle=False, mmap_mode="r")
+    # A damaged header ends in anything from a MemoryError to an error of Python's tokenizer.
+    except Exception as error:
+        reason = str(error).split("\n", 1)[0]
+        raise atomic.InputError(f"{path}: cannot be read as an array: {reason}") from None
     if not isinstance(array, np.ndarray):
         raise atomic.InputError(f"{path}: must be one array, and is an archive of several (.npz)")
+    if array.offset + array.nbytes != path.stat().st_size:
+        raise atomic.InputError(f"{path}: holds more bytes than its header {[*array.shape]} says")
     return array
 
 

@@ -21,7 +21,7 @@ import sys
 import atomic
 import numpy as np
 from columns import UNREAD, WHOLE_NUMBER, Field, read_fields
-from rows import DUPLICATES, count, sort_rows
+from rows import count, sort_rows
 
 DECIMAL = Field(
     r"[0-9]{1,15}(?:\.[0-9]{1,25})?(?:e-[0-9]{1,2})?", "a number of 0 or more", np.float64
@@ -71,7 +71,7 @@ def convert(input, output, min_watch_ratio=0, **sizes):
     with atomic.output_folder(output) as (folder, _):
         with atomic.atomic_file(folder / f"{folder.name}.inter", FIELDS) as write:
             write(*(rows[name] for name in ROW.names))
-    atomic.say("written", {**count(rows), DUPLICATES: duplicates})
+    atomic.say("written", {**count(rows), atomic.DUPLICATES: duplicates})
     atomic.compare("the full big_matrix.csv", read, FULL)
 
 

@@ -102,7 +102,8 @@ def read_ratings(path, name, **reading):
     """
     separator, header = FORMS[name]
     good = re.escape(separator).join(f"(?:{pattern})" for pattern in _PATTERNS.values())
-    good_line = re.compile(good.encode() + b"\n")
+    # Without ^ a search would begin at every character of a bad line.
+    good_line = re.compile(b"^" + good.encode() + b"\n", re.MULTILINE)
     for line, block in atomic.read_body(path, header, name, **reading):
         # pandas would read 1.0 as a whole number and drop a fifth column.
         if good_line.sub(b"", block):

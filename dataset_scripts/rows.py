@@ -4,9 +4,6 @@ import numpy as np
 import pandas as pd
 import table
 
-# Without behaviours the data set keeps them, unlike what atomic.DUPLICATES says.
-DUPLICATES = "exact duplicates among them (kept)"
-
 
 def encode(column, noun, number, where):
     """Numbers the tokens of a block by their first appearance in the file.
@@ -55,13 +52,13 @@ def sort_rows(rows):
         rows (numpy.ndarray): has the columns ``user`` and ``time``.
 
     Returns:
-        tuple: the sorted rows, and how many of them repeat an earlier one in every column.
+        tuple: the sorted rows, and how many of them repeat the user, item and time of another.
     """
     rows = rows[np.lexsort((rows["time"], rows["user"]))]
     same = (np.diff(rows["user"]) == 0) & (np.diff(rows["time"]) == 0)
     # Only these can be duplicates: a table of all rows would take as much memory again.
     tied = rows[np.append(same, False) | np.append(False, same)]
-    frame = pd.DataFrame({name: tied[name] for name in tied.dtype.names})
+    frame = pd.DataFrame({name: tied[name] for name in ("user", "item", "time")})
     return rows, int(frame.duplicated().sum())
 
 

@@ -56,6 +56,11 @@ MISREAD = {
     "[PAD]",
 }
 BATCH = 1 << 12
+LONGEST_TOKEN = 1 << 12
+
+# What else than a line feed ends a line for some programs is refused when the data set is read.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
 
 def read_columns(path, names):
@@ -120,7 +125,18 @@ def _records(path, delimiter):
     with atomic.open_raw(path) as raw:
         # What is not UTF-8 is refused where it stands in a token, and does no harm elsewhere.
         text = io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
-        yield csv.reader(text, delimiter=delimiter, strict=True)
+        yield csv.reader(_lines(path, text), delimiter=delimiter, strict=True)
+
+
+def _lines(path, text):
+    number = 0
+    while line := text.readline(atomic.LONGEST_LINE + 1):
+        number += 1
+        if len(line) > atomic.LONGEST_LINE:
+            raise atomic.InputError(
+                f"{path}, line {number}: is longer than {atomic.LONGEST_LINE:,} characters"
+            )
+        yield line
 
 
 def _line_of(path, delimiter, row=None):
@@ -207,14 +223,14 @@ def tokens_to_codes(column, name, where):
 def _what_is_wrong(token):
     if not token.strip():
         return "is missing"
-    if any(ord(character) < 32 for character in token):
+    if _CONTROL.search(token):
         return f"{token!r} holds a tab or another control character"
+    if len(token) > LONGEST_TOKEN:
+        return f"{token!r} has more than {LONGEST_TOKEN:,} characters"
     if token in MISREAD:
         return f"{token!r} would be read back as a missing value"
     if not token.isascii() and re.search("[\ud800-\udfff]", token):
         return f"{token!r} is not UTF-8"
-    if token.startswith('"'):
-        return f"{token!r} begins with a quotation mark, which would be read back wrongly"
     return None
 
 
@@ -236,7 +252,7 @@ def read_times(column, where):
     if re.fullmatch("(?:[0-9]{1,18}\n)*", "\n".join([*column, ""])):
         return text.astype(np.int64).to_numpy(), text.to_numpy()
     text = text.str.strip()
-    numbers = pd.to_numeric(text, errors="coerce").to_numpy(np.float64)
+    numbers = np.array([float(t) if _NUMBER.fullmatch(t) else np.nan for t in text])
     if np.isfinite(numbers[0]):
         finite = np.isfinite(numbers)
         _check_times(text, finite, numbers < 0, "a number (as the first row is)", where)

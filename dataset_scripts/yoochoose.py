@@ -28,7 +28,7 @@ import atomic
 import numpy as np
 import pandas as pd
 from columns import UNREAD, WHOLE_NUMBER, Field, read_fields
-from rows import DUPLICATES, count, k_core, sort_rows
+from rows import count, k_core, sort_rows
 
 STAMP = Field(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,3})?Z",
@@ -95,7 +95,7 @@ def convert(input, output, min_session=1, min_item=1, **sizes):
     with atomic.output_folder(output) as (folder, _):
         with atomic.inter_file(folder / f"{folder.name}.inter", behavior=False) as write:
             write(rows["user"], rows["item"], rows["time"] / 1000)
-    atomic.say("written", {**count(rows), DUPLICATES: duplicates})
+    atomic.say("written", {**count(rows), atomic.DUPLICATES: duplicates})
     atomic.compare("the full yoochoose-clicks.dat", read, FULL)
 
 

@@ -8,6 +8,7 @@ that `recbole-diffusion doctor` can list the repairs where they are missing.
 import importlib
 import warnings
 from collections.abc import Callable
+from contextlib import contextmanager
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
@@ -331,3 +332,16 @@ def apply():
         if repair.name not in _applied:
             repair.apply()
             _applied.add(repair.name)
+
+
+@contextmanager
+def without_tensorboard():
+    """Where no training follows: RecBole's trainers begin a TensorBoard log when they are made."""
+    import recbole.trainer.trainer as host
+
+    begin = host.get_tensorboard
+    host.get_tensorboard = lambda logger: None
+    try:
+        yield
+    finally:
+        host.get_tensorboard = begin

@@ -3,6 +3,9 @@
 Letters: n users with a test row, K the largest of ``topk``.
 """
 
+import csv
+import itertools
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +13,12 @@ import pandas as pd
 import torch
 from recbole.evaluator.collector import DataStruct
 
-from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.data.lines import DataError, read_lines, shown
 from recbole_diffusion.evaluator.ranked_rows import beyond_accuracy, per_row, topk_metrics
 
 COLUMNS = ["user", "item", "rank"]
+RANK = re.compile("[1-9][0-9]{0,8}")
+BATCH = 1 << 14
 
 
 @dataclass
@@ -47,8 +52,9 @@ def measure(path, config, train_set, test_data):
     test user, because RecBole would count padding as an item: else they are None.
 
     Args:
-        path (str or Path): CSV file with a header that has user, item and rank (any order, other
-            columns are ignored): tokens of the data set, and ranks 1, 2, 3, ... for each user.
+        path (str or Path): CSV file in UTF-8, fields quoted as CSV files are, with a header that
+            has user, item and rank (any order, other columns are ignored): tokens of the data set,
+            and ranks 1, 2, 3, ... for each user.
         config (Config): the configuration of the loaders; its keys ``metrics``, ``topk``,
             ``candidates`` and ``eval_args`` are read.
         train_set (Dataset): the built training data.
@@ -87,8 +93,8 @@ def measure(path, config, train_set, test_data):
     if counts["lists"] == 0:
         token = test_set.id2token(test_set.uid_field, users[0])
         raise DataError(
-            f"{path}: none of its users, like '{lists['user'].iloc[0]}', has a test row; users of "
-            f"this data set are called like '{token}'"
+            f"{path}: none of its users, like {shown(lists['user'].iloc[0])}, has a test row; "
+            f"users of this data set are called like {shown(token)}"
         )
     item = ids["item"]
     pair = row * test_set.item_num + item
@@ -150,35 +156,86 @@ def _tested(path, test_data):
 
 def _read(path):
     """The file's user, item and rank, checked; the index is the line in the file."""
-    try:
-        lists = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, pd.errors.ParserError) as error:  # no text, no columns, a ragged line
-        raise DataError(f"{path} is no CSV file: {' '.join(str(error).split())}") from error
-    missing = [name for name in COLUMNS if name not in lists]
-    if missing:
-        raise DataError(
-            f"{path} has no column {', '.join(missing)}; its header has {', '.join(lists)}"
-        )
-    if not isinstance(lists.index, pd.RangeIndex):
-        raise DataError(f"{path} line 2: more fields than the {len(lists.columns)} of the header")
-    if lists.empty:
+    columns, numbers = _columns(path)
+    if not numbers:
         raise DataError(f"{path} holds no lists, only a header")
-    lists = lists[COLUMNS].set_axis(range(2, len(lists) + 2))
+    lists = pd.DataFrame(columns, index=numbers)
 
     def refuse(wrong, message):
         if wrong.any():
             line = wrong.idxmax()
-            raise DataError(f"{path} line {line}: " + message.format(**lists.loc[line]))
+            row = {name: shown(str(value)) for name, value in lists.loc[line].items()}
+            raise DataError(f"{path} line {line}: " + message.format(**row))
 
-    refuse(lists[["user", "item"]].eq("").any(axis=1), "user '{user}', item '{item}': one is empty")
-    is_rank = lists["rank"].str.fullmatch("[1-9][0-9]{0,8}")
-    refuse(~is_rank, "rank '{rank}' is not a whole number from 1")
-    lists["rank"] = lists["rank"].astype(int)
-    refuse(lists.duplicated(["user", "item"]), "item '{item}' is in the list of '{user}' twice")
-    refuse(lists.duplicated(["user", "rank"]), "user '{user}' has rank {rank} twice")
+    refuse(lists[["user", "item"]].eq("").any(axis=1), "user {user}, item {item}: one is empty")
+    ranks = {text: int(text) for text in set(columns["rank"]) if RANK.fullmatch(text)}
+    refuse(~lists["rank"].isin(ranks), "rank {rank} is not a whole number from 1")
+    lists["rank"] = [ranks[text] for text in columns["rank"]]
+    refuse(lists.duplicated(["user", "item"]), "item {item} is in the list of {user} twice")
+    refuse(lists.duplicated(["user", "rank"]), "user {user} has rank {rank} twice")
     # Of different ranks from 1 those up to their count leave no gap.
     gap = lists["rank"] > lists.groupby("user")["rank"].transform("size")
-    refuse(gap, "user '{user}' has rank {rank}, but a rank below it is missing")
+    refuse(gap, "user {user} has rank {rank}, but a rank below it is missing")
     return lists
+
+
+def _columns(path):
+    """The texts of the file's columns, as lists by name, and the line on which each row begins."""
+    header, places = [], []
+    columns, numbers = {name: [] for name in COLUMNS}, []
+    words = {}  # one string for equal tokens
+    for lines, rows in _rows(path):
+        if not header:
+            header, places = rows[0], _places(path, rows[0])
+            lines, rows = lines[1:], rows[1:]
+        if any(len(row) != len(header) for row in rows):
+            line, row = next(pair for pair in zip(lines, rows) if len(pair[1]) != len(header))
+            found = f"{len(row)} fields" if row else "an empty line"
+            raise DataError(
+                f"{path} line {line}: {found} under the {len(header)} columns of the header"
+            )
+        for name, place in zip(COLUMNS, places):
+            fields = [row[place] for row in rows]
+            columns[name].extend(map(words.setdefault, fields, fields))
+        numbers += lines
+    if not header:
+        _places(path, header)
+    return columns, numbers
+
+
+def _places(path, header):
+    for name in COLUMNS:
+        if header.count(name) != 1:
+            kind = "several columns" if name in header else "no column"
+            names = shown(", ".join(header))
+            raise DataError(f"{path} line 1: has {kind} {name}; its header has {names}")
+    return [header.index(name) for name in COLUMNS]
+
+
+def _rows(path):
+    """Yields the lines on which some rows of a CSV file begin, and these rows (lists of str)."""
+    blocks = read_lines(path, "utf-8")
+    for first, lines in blocks:
+        if '"' in "".join(lines):
+            yield from _quoted_rows(path, first, itertools.chain([lines], (b for _, b in blocks)))
+            return
+        for start in range(0, len(lines), BATCH):
+            rows = [line.split(",") if line else [] for line in lines[start : start + BATCH]]
+            yield range(first + start, first + start + len(rows)), rows
+
+
+def _quoted_rows(path, first, blocks):
+    lines = (line + "\n" for line in itertools.chain.from_iterable(blocks))
+    reader = csv.reader(lines, strict=True)
+    begin, batch = first, []
+    try:
+        for row in reader:
+            batch.append((begin, row))
+            begin = first + reader.line_num
+            if len(batch) == BATCH:
+                yield tuple(zip(*batch))
+                batch = []
+    except csv.Error as error:
+        raise DataError(f"{path} line {begin}: {error}") from None
+    if batch:
+        yield tuple(zip(*batch))

@@ -131,7 +131,7 @@ def _check(digest, content):
 
 
 def _read_lines(path, content):
-    """The whole lines of a journal without their ends, and their records."""
+    """The whole lines of a journal without their ends, and (number, record) of those not empty."""
     lines = content.split(b"\n")
     last = len(lines)
     found, records, digest, checked = [], [], hashlib.sha256(), False
@@ -152,7 +152,7 @@ def _read_lines(path, content):
             ) from None
         found.append(line)
         if record is not None:
-            records.append(record)
+            records.append((number, record))
         digest.update(line + b"\n")
     return found, records
 
@@ -210,15 +210,19 @@ def read_journal(path):
     except OSError as error:
         raise JournalError(f"cannot read {path}: {error.strerror}") from error
     records = _read_lines(path, content)[1]
-    known = set()
-    for number, record in enumerate(records, 1):
-        if record["kind"] == "run":
+    kinds, known = set(), set()
+    for number, record in records:
+        kind, where = record["kind"], f"{path}, line {number}"
+        if kind == "run":
+            if not {"plan", "protocol"} <= kinds:
+                raise JournalError(f"{where} is a run before there is a plan and a protocol")
             known.add(place(record))
-        elif record["kind"] == "outdated":
+        elif kind == "outdated":
             if place(record) not in known:
-                raise JournalError(f"{path}: record {number} outdates a run that is not there")
+                raise JournalError(f"{where} outdates a run that is not there")
             known.remove(place(record))
-    return records
+        kinds.add(kind)
+    return [record for _, record in records]
 
 
 class State:

@@ -303,7 +303,11 @@ def _entries(models):
     if isinstance(models, str):
         models = [name.strip() for name in models.split(",") if name.strip()]
     if isinstance(models, list):
-        models = {str(name): {} for name in models}
+        names = list(map(str, models))
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ConfigError(f"two rows are called '{twice[0]}'")
+        models = {name: {} for name in names}
     if not isinstance(models, dict) or not models:
         raise ConfigError("no models given: set --models=A,B or `models:` in the file")
     bases, ablations = {}, []
@@ -339,7 +343,9 @@ def _entries(models):
 
 
 def _resolve(name):
-    refuse_unnamed(name, "the benchmark's file")  # what the command line names was vouched for
+    refuse_unnamed(
+        name, "the benchmark's file", "classes"
+    )  # what the command line names was vouched for
     resolve(name)
 
 

@@ -12,6 +12,7 @@ SHARED = {
     "unit": "its metrics are means over {0}, those of the table over {1}",
     "held_out_hash": "its held-out test rows (hash {0}) are not those of the table ({1})",
     "valid_hash": "its validation rows (hash {0}) are not those of the table ({1})",
+    "held_out_items": "its held_out_items is {0}, that of the table {1}",
     "mask_history": "its mask_history is {0}, that of the table {1}",
     "candidates": "its candidates are {0}, those of the table {1}",
     "train_rows": "its train_rows is {0}, that of the table {1}",
@@ -20,6 +21,9 @@ SHARED = {
     "metrics": "its metrics are {0}, those of the table {1}",
     "valid_metric": "it is selected by {0}, the table by {1}",
 }
+
+# What tables of older versions do not say, because there was nothing else.
+OLDER = {"held_out_items": "any"}
 
 
 def describe(config, train_set, valid_set, test_set):
@@ -120,6 +124,7 @@ def refusal(protocol, table):
     Returns:
         str: the first reason, None if there is none.
     """
+    table = OLDER | table
     for key, words in SHARED.items():
         if protocol[key] != table[key]:
             return words.format(protocol[key], table[key])

@@ -244,6 +244,7 @@ protocol = _fields(
         "split_files": _or_none(_list_of(text)),
         "split_sequences": _or_none(text),
         "split_seed": _or_none(whole),
+        "held_out_items": text,
         "device": text,
         "topk": _list_of(count, 1),
         "metrics": _list_of(text, 1),

@@ -17,6 +17,7 @@ many models and seeds under one protocol: table, significance, cost, report
 --ablate                one reverse step, no noise, no guidance, x_t zeroed, where a model has them
 --external=NAME=FILE    lists of another program as a row, user,item,rank; more parted by commas
 --model=module:Class    a class of your own that the file of --config names
+--classes=MODULE:CLASS  classes of your own that FILE.yaml names: their code is run
 --retry                 run again what failed; --report only writes the pages
 Any other --key=value is a setting of every run; --config_files="a.yaml b.yaml" too. Defaults:
 properties/benchmark.yaml."""
@@ -59,6 +60,9 @@ def benchmark(arguments):
     settings.pop("model", None)  # classes that the file may name; main has seen it
     if True in (file, output):
         raise ValueError("--config takes a file and --output a folder")
+    settings.pop("classes", None)  # named by a person, as every argument of the command line
+    if "" in (file, output):
+        raise ValueError(f"--{'output' if output == '' else 'config'} is empty")
     flags = {name: parse_value(str(settings.pop(name, False))) for name in ("retry", "report")}
     for name, value in flags.items():
         if type(value) is not bool:
@@ -70,9 +74,13 @@ def benchmark(arguments):
             pairs = [pair.partition("=") for pair in str(settings["external"]).split(",")]
             if not all(name and path for name, _, path in pairs):
                 raise ValueError("--external takes NAME=FILE, more of them parted by commas")
+            names = [name for name, *_ in pairs]
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise ValueError(f"--external names two files {twice[0]}")
             settings["external"] = {name: path for name, _, path in pairs}
         plan = make_plan(settings, file)
-        where = output or f"benchmark/{plan.dataset}"
+        where = output or _default_output(plan.dataset)
         if not flags["report"]:
             command = "recbole-diffusion benchmark " + " ".join(map(_quoted, arguments))
             runner = Runner(
@@ -86,6 +94,13 @@ def benchmark(arguments):
     print(markdown(board))
     print("\n".join(map(str, files)))
     return 1 if board.failed else 0
+
+
+def _default_output(dataset):
+    """Where a benchmark goes if nothing else is said; not out of ``benchmark/``."""
+    if dataset in (".", "..") or set(dataset) & set("/\\\0"):
+        raise ValueError(f"dataset is '{dataset}', which is the name of no folder: give --output")
+    return f"benchmark/{dataset}"
 
 
 def _quoted(argument):

@@ -6,6 +6,7 @@ from recbole_diffusion import __version__
 from recbole_diffusion.cli.benchmark import BENCHMARK_HELP, benchmark
 from recbole_diffusion.cli.doctor import doctor
 from recbole_diffusion.cli.export import export
+from recbole_diffusion.cli.parsing import one_line
 from recbole_diffusion.cli.pictures import pictures
 from recbole_diffusion.cli.recommend import recommend
 from recbole_diffusion.cli.run import RUN_HELP, run
@@ -56,7 +57,8 @@ def main(arguments=None):
     command = COMMANDS.get(arguments[0])
     if command is None:
         print(
-            f"recbole-diffusion: no command '{arguments[0]}'; there are {', '.join(COMMANDS)}",
+            "recbole-diffusion: "
+            + one_line(f"no command '{arguments[0]}'; there are {', '.join(COMMANDS)}"),
             file=sys.stderr,
         )
         return 2
@@ -78,5 +80,5 @@ def main(arguments=None):
             hint = f": the libraries are not installed for this Python; {how_to_install()}"
         elif isinstance(error, ImportError) and "pip install" not in str(error):
             hint = "; `recbole-diffusion doctor` says what is missing or too old"
-        print(f"recbole-diffusion: {' '.join(str(error).split())}{hint}", file=sys.stderr)
+        print(f"recbole-diffusion: {one_line(str(error))}{hint}", file=sys.stderr)
         return 2

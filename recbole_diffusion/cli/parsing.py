@@ -1,4 +1,4 @@
-"""How are settings and options read from a command line?"""
+"""How are settings and options read from a command line, and how is it answered?"""
 
 import argparse
 
@@ -19,7 +19,7 @@ def parse_settings(arguments):
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
-        if not argument.startswith("--") or argument == "--":
+        if not argument.startswith("--") or argument[:3] in ("--", "--="):
             raise ValueError(f"'{argument}' is not a setting: write --key=value")
         key, equals, value = argument[2:].partition("=")
         if not equals:
@@ -31,6 +31,21 @@ def parse_settings(arguments):
             raise ValueError(f"--{key} is given twice")
         settings[key] = value
     return settings
+
+
+def one_line(text):
+    """Text for a terminal: one line, in which nothing moves the cursor or changes colours.
+
+    Args:
+        text (str): perhaps with pieces of a user's files and arguments.
+
+    Returns:
+        str: without line ends; what cannot be printed is written as an escape.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in " ".join(text.split())
+    )
 
 
 class OneLineParser(argparse.ArgumentParser):

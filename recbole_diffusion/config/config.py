@@ -190,10 +190,14 @@ class Config(HostConfig):
     def _complete_split(self, settings):
         """Fills in what ``eval_args`` leaves out, the same for all kinds of ranking models."""
         said = self.external_config_dict.get("eval_args") or {}
+        settings["eval_args"] = {  # a part that is nothing is not said
+            part: value
+            for part, value in (settings["eval_args"] or {}).items()
+            if value is not None or part == "group_by"
+        }
         if (
             settings["MODEL_TYPE"] not in RANKERS
             or settings.get("benchmark_filename") is not None  # the split is that of the files
-            or not isinstance(said, dict)
         ):
             return
         times = settings["MODEL_TYPE"] == ModelType.SEQUENTIAL or splits.has_times(
@@ -292,6 +296,7 @@ class Config(HostConfig):
             raise ConfigError(f"unknown setting '{key}' for {self.model}{hint}")
 
 
+@lru_cache(maxsize=256)
 def _source_keys(cls):
     """Keys that a class and its bases read, from their source."""
     keys = set()

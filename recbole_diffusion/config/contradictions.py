@@ -29,9 +29,7 @@ def check(config):
                 "pickle runs whatever code it holds. Keep the atomic files and the "
                 "configuration instead; loading them takes seconds"
             )
-    if config["eval_args"]["split"] is None and config["benchmark_filename"] is None:
-        raise ConfigError("eval_args has no split, and benchmark_filename names no ready-made one")
-    for split in config["eval_args"]["split"] or {}:
+    for split in config["eval_args"]["split"]:
         if compat.too_new(split):
             raise ConfigError(f"the split {split} {compat.too_new(split)}")
     if config["behavior_from"] is not None and config["BEHAVIOR_FIELD"] is None:
@@ -41,6 +39,7 @@ def check(config):
     _check_columns(config)
     _check_heads(config)
     _check_result_file(config["result_file"])
+    _check_checkpoint_dir(config["checkpoint_dir"])
     if config["adam_betas"] is not None and "adam" not in config["learner"].lower():
         raise ConfigError(f"adam_betas is set but the learner is {config['learner']}")
     _check_valid_metric(config)
@@ -81,6 +80,16 @@ def _check_result_file(file):
         raise ConfigError(
             f"result_file {shown(file)} cannot be written: {error.strerror}"
         ) from error
+
+
+def _check_checkpoint_dir(folder):
+    """A folder that cannot be made would be missed after the first epoch."""
+    try:
+        wrong = [place for place in (Path(folder), *Path(folder).parents) if place.is_file()]
+    except OSError as error:
+        raise ConfigError(f"checkpoint_dir {shown(folder)}: {error.strerror}") from error
+    if wrong:
+        raise ConfigError(f"checkpoint_dir {shown(folder)}: {wrong[0]} is a file, not a folder")
 
 
 def _check_valid_metric(config):

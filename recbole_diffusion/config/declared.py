@@ -22,6 +22,7 @@ from recbole_diffusion.config.values import read_yaml
 
 _LINE = re.compile(r"([\w-]+):.*?\s# \((.+?)\) [A-Z]")
 _HOST = Path(recbole.__file__).parent / "properties"
+_OF_ALL = ("overall.yaml", "dataset/sample.yaml")
 
 
 class Declared(NamedTuple):
@@ -47,6 +48,10 @@ def in_comments(path):
     """
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     return dict(match.groups() for match in map(_LINE.match, lines) if match)
+
+
+def _stamped(file):
+    return _read(file, file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=512)
@@ -94,16 +99,16 @@ def declared(model_class, files):
     Returns:
         Declared: of every key that is declared.
     """
-    kinds, optional = dict(SHARED), set()
+    kinds = dict(SHARED)
+    optional = set().union(*(_stamped(_HOST / name)[1] for name in _OF_ALL))
     bases = [cls.__name__ for cls in inspect.getmro(model_class) if not is_ours(cls)]
     for name in reversed(bases):
         known, empty = _of_host(name)
-        kinds, optional = kinds | known, optional | empty
-    for file in [_HOST / "overall.yaml", _HOST / "dataset/sample.yaml", *files]:
-        found, empty = _read(file, file.stat().st_mtime_ns)
+        # BERT4Rec needs the transform that others leave at nothing.
+        kinds, optional = kinds | known, (optional - set(OF_MODELS.get(name, {}))) | empty
+    for file in files:
+        found, empty = _stamped(file)
         optional |= empty
-        if file.is_relative_to(_HOST):
-            continue  # its comments are for people
         for key, words in found.items():
             if key not in kinds or not is_bare(words):
                 kinds[key] = words

@@ -10,8 +10,6 @@ import re
 import sys
 from importlib.metadata import entry_points
 
-from recbole_diffusion.config.values import ConfigError
-
 GROUP = "recbole_diffusion.models"  # of entry points
 # Processes of a benchmark and of a search are told by their environment.
 NAMED = "RECBOLE_DIFFUSION_CLASSES"
@@ -31,12 +29,13 @@ def vouch(*texts):
     os.environ[NAMED] = " ".join(sorted(found))
 
 
-def refuse_unnamed(name, where):
+def refuse_unnamed(name, where, option="model"):
     """Refuses to import a class that only a file names.
 
     Args:
         name (str): of a model; only ``module:Class`` can be refused.
         where (str): where the name stands, for the message.
+        option (str): of the command line that names classes.
 
     Raises:
         ConfigError: with what to type.
@@ -49,7 +48,9 @@ def refuse_unnamed(name, where):
         return
     if any(point.value == name for point in entry_points(group=GROUP)):
         return
+    from recbole_diffusion.config.values import ConfigError  # `doctor` runs without its libraries
+
     raise ConfigError(
         f"{where} names the class {name}, and importing it would run the code of {module}: if you "
-        f"trust it, name it on the command line, --model={name}, or import it first"
+        f"trust it, name it on the command line, --{option}={name}, or import it first"
     )

@@ -86,7 +86,7 @@ SHARED = {
     "enable_amp": "bool",
     "enable_scaler": "bool",
     # evaluation
-    "eval_args": "eval_args",
+    "eval_args": "eval_args or ~",
     "repeatable": "bool",
     "metrics": "nonempty list of name or name",
     "topk": "int above 0 or nonempty list of int above 0",
@@ -184,7 +184,7 @@ OF_MODELS = {
         "mean_type": "str in [x0, eps]",
         "history_num_per_term": "int above 0",
         "dims_dnn": "nonempty list of size",
-        "embedding_size": "int in [2, 1000000]",
+        "embedding_size": "int in [2, 100000]",
         "norm": "bool or ~",
         "w_min": "float",
         "w_max": "float",

@@ -9,7 +9,7 @@ import re
 
 from recbole_diffusion.config.kinds import fields, name_kind, parse, shown
 
-LARGEST = 1_000_000  # of a size or a width: more is a slip, and would be looked for in memory first
+LARGEST = 100_000  # of a size or a width: more is a slip, and would be looked for in memory first
 
 _PART = re.compile(r"[\[(]([^\[\](),;]+),([^\[\](),;]+)[\])]$")
 _MODE = re.compile(r"(full|labeled|(uni|pop)0*[1-9]\d{0,8})$")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from recbole.utils.enum_type import FeatureSource, FeatureType
 
-from recbole_diffusion.data.lines import DataError, read_lines
+from recbole_diffusion.data.lines import DataError, is_plain, read_lines, shown
 
 KINDS = [kind.value for kind in FeatureType]
 LONGEST_TOKEN = 1 << 12  # characters; RecBole keeps every token in the memory of the longest one
@@ -20,7 +20,6 @@ MISSING = {
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 }
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_OF_NUMBERS = b"0123456789.+-eE"  # of these alone, float() reads plain decimal numbers alone
 
 
 class Form(NamedTuple):
@@ -47,8 +46,8 @@ class ReadAsWritten:
     """
 
     def _form(self):
-        keys = ("field_separator", "seq_separator", "encoding")
-        return Form(*(self.config[key] for key in keys))
+        config = self.config
+        return Form(config["field_separator"], config["seq_separator"], config["encoding"])
 
     def _load_feat(self, filepath, source):
         """Reads a file and declares its columns.
@@ -150,7 +149,7 @@ def _header(path, line, separator):
         name, _, kind = column.partition(":")
         if not name or kind not in KINDS:
             raise DataError(
-                f"{path} line 1: {_shown(column)} is not name:type with a type of {KINDS}; the "
+                f"{path} line 1: {shown(column)} is not name:type with a type of {KINDS}; the "
                 f"first line names the columns, parted by {separator!r}, each like user_id:token"
             )
         if name in names:
@@ -166,10 +165,6 @@ def _join(kind, parts):
     if kind != FeatureType.TOKEN:
         return whole
     return pd.Series(whole, dtype=pd.Series(["text"]).dtype)  # which pandas 3 has changed
-
-
-def _shown(field):
-    return repr(field if len(field) <= 60 else field[:60] + "...")
 
 
 class _Column:
@@ -227,7 +222,7 @@ class _Column:
 
     def _numbers(self, fields, row_of, gaps):
         text = "".join(fields)
-        if text.isascii() and not text.encode().translate(None, _OF_NUMBERS):
+        if is_plain(text):
             try:
                 values = np.array(list(map(float, fields)), dtype=np.float64)
             except ValueError:
@@ -243,5 +238,5 @@ class _Column:
         value = float(field) if NUMBER.fullmatch(field) else None
         if value is None or not math.isfinite(value):
             wrong = "not a plain decimal number" if value is None else "too large"
-            raise DataError(f"{self.where(row)}: {self.title} holds {_shown(field)}, {wrong}")
+            raise DataError(f"{self.where(row)}: {self.title} holds {shown(field)}, {wrong}")
         return value

@@ -8,15 +8,17 @@ from recbole.data.dataloader import (
     TrainDataLoader,
 )
 from recbole.data.interaction import Interaction
-from recbole.data.utils import create_samplers, get_dataloader
+from recbole.data.utils import get_dataloader
 from recbole.utils import ModelType
 
 from recbole_diffusion.config import traits
 from recbole_diffusion.data.all_positions import AllPositionsTrainDataLoader
+from recbole_diffusion.data.batch_randomness import drawn_by_batch, drawn_from
 from recbole_diffusion.data.dataset import LazySequentialDataset
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.loading import POSITION
 from recbole_diffusion.data.runs import runs
+from recbole_diffusion.data.samplers import make_samplers
 
 # Field of evaluated batches: which row of its data set each row is, a general model's its user. No
 # column of a file can have the name.
@@ -175,6 +177,18 @@ class FullRankDataLoader(FullSortEvalDataLoader):
         return row[keep], item[keep]
 
 
+class SampledRankDataLoader(NegSampleEvalDataLoader):
+    """RecBole's loader of sampled candidates; they are a user's own, whoever is in its batch."""
+
+    def __init__(self, config, dataset, sampler, shuffle=False):
+        number_rows(config, dataset)
+        super().__init__(config, dataset, sampler, shuffle=shuffle)
+
+    def _neg_sampling(self, inter_feat):
+        with drawn_from(self.epoch_seed, "candidates", int(inter_feat[ROW][0])):
+            return super()._neg_sampling(inter_feat)
+
+
 def prepare_data(config, dataset):
     """Splits a data set and makes the three loaders.
 
@@ -186,7 +200,7 @@ def prepare_data(config, dataset):
         tuple: loaders for train, valid and test.
 
     Raises:
-        DataError: if nothing is left to train on or to test on.
+        DataError: if nothing is left to train on or to test on, or nothing to be drawn.
     """
     parts = dataset.build()
     for name, part in zip(("training", "validation", "test"), parts):
@@ -201,7 +215,7 @@ def prepare_data(config, dataset):
                 + f"; eval_args is {config['eval_args']}"
             )
     says = traits.of(config.model_class)
-    samplers = create_samplers(config, dataset, parts)
+    samplers = make_samplers(config, dataset, parts)
     loaders = []
     for phase, part, sampler in zip(("train", "valid", "test"), parts, samplers):
         loader = get_dataloader(config, phase)
@@ -214,7 +228,9 @@ def prepare_data(config, dataset):
         elif loader is FullSortEvalDataLoader:
             loader = FullRankDataLoader
         elif loader is NegSampleEvalDataLoader:
+            loader = SampledRankDataLoader
             part.crop = False  # it joins pieces that would be cropped one by one
+        loader = drawn_by_batch(loader, evaluates=phase != "train")
         shuffle = config["shuffle"] if phase == "train" else False
         loaders.append(loader(config, part, sampler, shuffle=shuffle) if len(part) else None)
     return tuple(loaders)

@@ -16,6 +16,25 @@ class DataError(ValueError):
     """The data cannot be used as they are; the message says where and what to do."""
 
 
+def shown(field):
+    """A field as a message quotes it, not longer than a line."""
+    return repr(str(field) if len(field) <= 60 else field[:60] + "...")
+
+
+def is_plain(text, more=b""):
+    """Whether a text has but characters of decimal numbers, of which ``float`` takes them alone.
+
+    Args:
+        text (str): numbers, one after the other.
+        more (bytes): what may stand between them.
+
+    Returns:
+        bool: False for words like ``nan``, underscores and digits that are not ASCII, which
+        ``float`` would take too.
+    """
+    return text.isascii() and not text.encode().translate(None, b"0123456789.+-eE" + more)
+
+
 def read_lines(path, encoding, allowed="\t"):
     """Reads the lines of a text file in blocks, without their ends.
 

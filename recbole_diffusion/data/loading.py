@@ -6,8 +6,9 @@ import numpy as np
 from recbole.utils.enum_type import FeatureSource, FeatureType
 
 from recbole_diffusion.config.keys import of_kind
+from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.data.lines import DataError
-from recbole_diffusion.data.repeats import WholeRows
+from recbole_diffusion.data.repeats import TEST, VALID, WholeRows
 
 POSITION = "position"  # column: how many earlier interactions of its user a row has
 STAMP = "stamp_in_float64"  # column until the split is done; tensors of times are float32
@@ -83,6 +84,20 @@ class CheckedRows(WholeRows):
             self._derive_behavior()
         if self.behavior_field is not None:
             self._check_behavior()
+
+    def _from_scratch(self):
+        """RecBole's loading; where it refuses, its words beside the settings they are about."""
+        try:
+            super()._from_scratch()
+        except (DataError, ConfigError):
+            raise
+        except ValueError as error:
+            given = self.config.external_config_dict
+            about = [key for key in self.config.parameters["Dataset"] if key in given]
+            raise DataError(
+                f"data set '{self.dataset_name}': {error}"
+                + (f" (with {', '.join(about)})" if about else "")
+            ) from error
 
     def _refuse_filters(self):
         """Ready-made splits are what their authors cut: a filter would change the held-out rows."""
@@ -214,4 +229,18 @@ class CheckedRows(WholeRows):
             raise DataError(
                 f"target_behavior {unknown} does not occur in column '{self.behavior_field}'; "
                 f"it holds {sorted(present)}"
+            )
+        if self.ready_made:
+            self._refuse_other_targets()
+
+    def _refuse_other_targets(self):
+        """What stands in valid and test of a ready-made split is what is predicted."""
+        behavior = self.inter_feat[self.behavior_field]
+        other = np.isin(self._parts(), (VALID, TEST)) & ~behavior.isin(self.target_tokens)
+        if other.any():
+            row = int(other.argmax())
+            raise DataError(
+                f"{self._place(row)}: '{behavior[row]}' is not target_behavior "
+                f"{self.target_tokens}, and all rows of valid and test are predicted "
+                f"({int(other.sum())} such lines): leave them out"
             )

@@ -16,6 +16,8 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from recbole_diffusion.config import traits
+from recbole_diffusion.data.dataloader import ROW
+from recbole_diffusion.diffusion.row_noise import by_row
 from recbole_diffusion.evaluator.curves import changed, guidance_curve, steps_curve, walks
 from recbole_diffusion.pictures.plots import (
     Dots,
@@ -30,6 +32,7 @@ from recbole_diffusion.pictures.plots import (
 )
 from recbole_diffusion.quick_start.saved_run import load_run
 from recbole_diffusion.trainer.randomness import own_randomness
+from recbole_diffusion.trainer.scoring import check_finite
 
 FILES = {"map": "item_map", "guidance": "guidance", "steps": "steps"}
 METHODS = ("tsne", "pca")
@@ -66,6 +69,7 @@ def draw(
         dict: ``title`` (model and data set), ``files`` (paths) and, by kind, what was drawn.
 
     Raises:
+        ScoresError: if the model's scores are not finite.
         ValueError: for a model that generates no embedding or lacks what a kind draws, or a value
             out of range.
         CheckpointError: if the checkpoint cannot be used.
@@ -157,7 +161,7 @@ def _kinds(model, name, kinds):
 
 # ---------------------------------------------------------------- the map
 @torch.no_grad()
-def item_map(run, method, rows):
+def item_map(run, method, count):
     """Items and vectors generated for validation rows, in two dimensions.
 
     Scores are inner products, so the length of a generated vector changes no ranking, and training
@@ -166,10 +170,13 @@ def item_map(run, method, rows):
     Args:
         run (SavedRun): the model and its data.
         method (str): ``tsne`` fits both together, ``pca`` the trained items alone.
-        rows (int): validation rows, at most.
+        count (int): validation rows, at most.
 
     Returns:
         Map: what is to be drawn.
+
+    Raises:
+        ScoresError: if what the model generates is not finite.
     """
     model, train, valid = run.trainer.model, run.train_data._dataset, run.valid_data._dataset
     seed = run.config["seed"]
@@ -182,13 +189,15 @@ def item_map(run, method, rows):
     shown = shown[np.argsort(popularity[shown], kind="stable")]  # the popular ones on top
     unseen = _some(rng, never, MOST_NEVER_TRAINED)
 
-    index = torch.from_numpy(_some(rng, np.arange(len(valid)), rows))
+    index = torch.from_numpy(_some(rng, np.arange(len(valid)), count))
     with changed(model), own_randomness(seed):
         items = model.items().cpu().double().numpy()
-        parts = [
-            model.generate(model.guidance(valid[part].to(model.device)))
-            for part in index.split(run.config["eval_users_per_batch"])
-        ]
+        parts = []
+        for part in index.split(run.config["eval_users_per_batch"]):
+            rows = valid[part].to(model.device)
+            with by_row(seed, rows[ROW]):
+                parts.append(model.generate(model.guidance(rows)))
+            check_finite(model, parts[-1] @ model.items().T, rows, valid)
     vectors = torch.cat(parts).cpu().double().numpy()  # [R, D]
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     usual = np.median(np.linalg.norm(items[trained], axis=1))

@@ -14,9 +14,10 @@ def measured(config, test_set):
 
     Returns:
         dict: ``split_files`` and ``split_sequences`` (the keys ``benchmark_filename`` and
-        ``SPLIT``), ``eval_args``, ``split_seed`` (None where nothing is drawn), ``test_targets``,
-        ``test_rows`` (of which a metric is a mean), ``unit`` (``users`` where every user is ranked
-        once, else ``rows``), ``behaviors``, ``mask_history``, ``candidates`` and ``device``.
+        ``SPLIT``), ``eval_args``, ``split_seed`` (None where nothing is drawn),
+        ``held_out_items``, ``test_targets``, ``test_rows`` (of which a metric is a mean), ``unit``
+        (``users`` where every user is ranked once, else ``rows``), ``behaviors``,
+        ``mask_history``, ``candidates`` and ``device``.
     """
     one_by_one = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
     users = test_set.inter_feat[test_set.uid_field].unique()
@@ -29,6 +30,7 @@ def measured(config, test_set):
         "split_sequences": config["SPLIT"],
         "eval_args": {key: eval_args[key] for key in ("split", "order", "group_by", "mode")},
         "split_seed": split_seed(config) if drawn else None,
+        "held_out_items": config["held_out_items"],
         "unit": "rows" if one_by_one and len(users) < len(test_set) else "users",
         "test_rows": len(test_set) if one_by_one else len(users),
         "test_targets": len(test_set),
@@ -79,6 +81,8 @@ def _split(found):
         named = found["behaviors"]
         named = named if isinstance(named, list) else [named]
         words += f" of {' and '.join(map(str, named))}"
+    if found.get("held_out_items") == "new":
+        words += " of items new to their user"
     if eval_args.get("order") != "RO":
         return f"{words} in time order"
     seed = found.get("split_seed")

@@ -23,7 +23,7 @@ from recbole_diffusion.data.digest import interactions
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.loading import CheckedRows, DataNotFoundError
 from recbole_diffusion.evaluator.divisors import over_all_rows, over_all_users
-from recbole_diffusion.quick_start.explain import naming_settings
+from recbole_diffusion.quick_start.explain import naming_columns, naming_settings
 from recbole_diffusion.quick_start.item_clusters import item_clusters, wrong_clusters
 from recbole_diffusion.quick_start.item_table import item_table
 from recbole_diffusion.quick_start.log import begin_log
@@ -208,7 +208,7 @@ def read_data(config):
             f"there is no folder {config['data_path']}: data set '{config['dataset']}' has to be "
             "there, nothing is downloaded"  # RecBole would, and unpack it
         )
-    with own_randomness(split_seed(config)):
+    with own_randomness(split_seed(config)), naming_columns(config):
         data = dataset_class(config)
         _refuse_what_does_not_fit(config, data)
         loaders = prepare_data(config, data)
@@ -231,11 +231,17 @@ def _refuse_what_does_not_fit(config, data):
 
 
 def _resume_file(config):
-    """The checkpoint to go on from, or None."""
+    """The checkpoint to go on from, or None.
+
+    Raises:
+        CheckpointError: if there is none of the name that was given.
+    """
     wanted = config["resume"]
     if not wanted:
         return None
     path = newest_last(config) if wanted is True else wanted
+    if path is not None and not Path(path).is_file():
+        raise checkpoint.CheckpointError(f"there is no checkpoint {path}")
     if path is None:
         getLogger().warning(
             f"nothing to resume: {config['checkpoint_dir']} holds no last checkpoint of this "

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from recbole.data.dataloader import AbstractDataLoader
 
+from recbole_diffusion.compat import without_tensorboard
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.names import resolve
@@ -171,7 +172,8 @@ def load_run(checkpoint_file, model=None, **settings):
         checkpoint.check_data(state, train_data._dataset, checkpoint_file)
     with own_randomness(config["seed"] + config["local_rank"]):
         network = make_network(config, train_data._dataset, checkpoint_file)
-        trainer = get_trainer(config)(config, network.to(config["device"]))
+        with without_tensorboard():
+            trainer = get_trainer(config)(config, network.to(config["device"]))
     trainer.attach(train_data._dataset)
     trainer._load_weights(checkpoint_file, state)
     trainer.saved_model_file = str(checkpoint_file)  # what evaluate loads unless told not to

@@ -6,6 +6,7 @@ the best validation score. Both are read with ``weights_only=True``.
 
 import hashlib
 import json
+import pickle
 import zipfile
 from logging import getLogger
 from pathlib import Path
@@ -113,9 +114,12 @@ def load(path, device="cpu"):
         _refuse_packed(path)
         content = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
+        why = (str(error) or repr(error)).splitlines()[0]
+        if isinstance(error, pickle.UnpicklingError):  # torch's words say how to run the code
+            why = "it holds code, or is damaged"
         raise CheckpointError(
             f"{path} is not a checkpoint of tensors and plain values (RecBole's own checkpoints "
-            f"are pickles and are not read): {(str(error) or repr(error)).splitlines()[0]}"
+            f"are pickles and are not read): {why}"
         ) from error
     form = content.get("format") if isinstance(content, dict) else None
     if type(form) is not int or form != FORMAT:

@@ -47,9 +47,8 @@ def replacing(path):
 
 
 def _delete_left(path):
-    for left in path.parent.glob(f"*{ENDING}"):
-        if not left.name.startswith(path.name + "."):
-            continue
+    """Deletes files beside ``path``, of that kind, that nobody writes any more."""
+    for left in path.parent.glob(f"*{path.suffix}.*{ENDING}"):
         try:
             with open(left, "rb") as file:
                 begun = time.time() - left.stat().st_mtime < A_MOMENT and not left.stat().st_size

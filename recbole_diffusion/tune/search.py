@@ -25,6 +25,7 @@ from recbole_diffusion.config.properties import space_file
 from recbole_diffusion.config.space import grid, read_space, sample, to_ray
 from recbole_diffusion.config.values import ConfigError, as_texts, parse_value, read_yaml
 from recbole_diffusion.quick_start.quick_start import read_data
+from recbole_diffusion.tune.folder import alone_in, claim, refuse_other
 from recbole_diffusion.tune.trial import STOPPED, _line, read_record, run_trial, tidy
 
 SEARCHES = ("random", "grid", "optuna")
@@ -71,7 +72,7 @@ def tune(
 
     Raises:
         ConfigError: on a setting, space or option that has no meaning, or a folder that holds
-            another search.
+            another search or in which one is running.
         DataError: if the data are missing or unusable.
         ImportError: if Ray or Optuna is missing.
         ValueError: if every trial failed, with the first one's error.
@@ -81,9 +82,11 @@ def tune(
     )
     read_data(config)  # what is wrong with it would end every trial
     output = Path(output or Path("tune", f"{config['model']}-{config['dataset']}")).resolve()
-    claim(output, study)
-    folders = search_with_ray(study, config, space, concurrent, address, output)
-    return conclude(study, config, folders, output)
+    refuse_other(output, study)
+    with alone_in(output):
+        claim(output, study)
+        folders = search_with_ray(study, config, space, concurrent, address, output)
+        return conclude(study, config, folders, output)
 
 
 def plan(model, dataset, space, trials, search, scheduler, files, settings, concurrent):
@@ -136,6 +139,7 @@ def plan(model, dataset, space, trials, search, scheduler, files, settings, conc
             raise ConfigError(f"{key} is set to {given[key]} and is searched in {file}")
     first = {key: domain.values[0] for key, domain in space.items()}
     config = Config(model, dataset, None, as_texts(given | first))
+    _check_values(space, lambda key, value: {**given, **first, key: value}, model, dataset, file)
     study = {
         "model": model,
         "dataset": dataset,
@@ -149,37 +153,14 @@ def plan(model, dataset, space, trials, search, scheduler, files, settings, conc
     return study, config, space
 
 
-def claim(output, study):
-    """Writes down what a folder's search is, or refuses if it is another's.
-
-    Args:
-        output (Path): the folder.
-        study (dict): of `plan`.
-
-    Raises:
-        ConfigError: if the folder holds another search, with what differs, or something else.
-    """
-    path = output / "study.json"
-    study = json.loads(json.dumps(study, default=str))
-    if path.is_file():
-        then = json.loads(path.read_text(encoding="utf-8"))
-        for group in ("space", "settings"):
-            for key in sorted(then[group].keys() | study[group].keys()):
-                _refuse_other(output, key, then[group].get(key), study[group].get(key))
-        for key in study:
-            _refuse_other(output, key, then[key], study[key])
-    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ConfigError(f"{output} is there and holds no search: give another --output")
-    else:
-        write_json(path, study)
-
-
-def _refuse_other(output, key, then, now):
-    if then != now:
-        raise ConfigError(
-            f"{output} holds another search, in which {key} is {then}, not {now}: give another "
-            "--output, or delete the folder"
-        )
+def _check_values(space, settings_with, model, dataset, file):
+    """Refuses now what would fail a trial: a value of the space that is no value of its setting."""
+    for key, domain in space.items():
+        for value in domain.values[1:2] if domain.kind != "choice" else domain.values[1:]:
+            try:
+                Config(model, dataset, None, as_texts(settings_with(key, value)))
+            except ConfigError as error:
+                raise ConfigError(f"{file}: {error}") from error
 
 
 def search_with_ray(study, config, space, concurrent, address, output):

@@ -1,11 +1,12 @@
 """What does one trial do, and what does it write down?"""
 
 import json
+import math
 from pathlib import Path
 
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.files import write_json
-from recbole_diffusion.config.values import as_texts
+from recbole_diffusion.config.values import ConfigError, as_texts
 from recbole_diffusion.quick_start.quick_start import fit
 
 STOPPED = "scheduler"
@@ -35,6 +36,8 @@ def run_trial(study, space, sampled, folder, report):
     record = {"sampled": sampled}
 
     def tell(trainer, **more):
+        if not math.isfinite(trainer.best_valid_score):
+            raise ValueError(f"its validation score is {trainer.best_valid_score}")
         record.update(
             score=float(trainer.best_valid_score),
             epoch=trainer.epochs_done,
@@ -73,7 +76,28 @@ def read_record(folder):
         ``checkpoint``; at the end ``stopped_by`` or ``error``. Empty for a trial not begun.
     """
     path = folder / "trial.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
+
+
+def read_json(path):
+    """What a search has written down of itself or of a trial.
+
+    Args:
+        path (Path): the file.
+
+    Returns:
+        dict: plain values.
+
+    Raises:
+        ConfigError: if it is damaged.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is damaged ({error}): delete its folder") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} is damaged (it holds no mapping): delete its folder")
+    return found
 
 
 def tidy(folders, mode):

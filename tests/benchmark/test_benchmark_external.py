@@ -7,6 +7,7 @@ import torch
 
 from recbole_diffusion.benchmark import external
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.data import lines
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.quick_start.quick_start import fit
 
@@ -260,19 +261,36 @@ def test_the_metrics_are_those_of_an_independent_library(small_test, monkeypatch
 # ---------------------------------------------------------------- refusals
 GOOD = "user,item,rank\nu0,i1,1\nu0,i2,2\nu1,i1,1\n"
 REFUSED = [
-    ("user,item\nu0,i1\n", "has no column rank; its header has user, item"),
-    ("", "is no CSV file: No columns to parse from file"),
+    ("user,item\nu0,i1\n", "line 1: has no column rank; its header has 'user, item'"),
+    ("", "line 1: has no column user; its header has ''"),
+    ("user,item,rank,user\nu0,i1,1,u1\n", "line 1: has several columns user; its header"),
     ("user,item,rank\n", "holds no lists, only a header"),
-    (GOOD + "u2,i1,1,9\n", "is no CSV file: Error tokenizing data."),
-    ("user,item,rank\nu0,i1,1,9\n", "line 2: more fields than the 3 of the header"),
+    (GOOD + "u2,i1,1,9\n", "line 5: 4 fields under the 3 columns of the header"),
+    ("user,item,rank\nu0,i1,1,9\n", "line 2: 4 fields under the 3 columns of the header"),
     (GOOD + "u0,i1,3\n", "line 5: item 'i1' is in the list of 'u0' twice"),
-    (GOOD + "u0,i3,2\n", "line 5: user 'u0' has rank 2 twice"),
-    (GOOD + "u2,i3,2\n", "line 5: user 'u2' has rank 2, but a rank below it is missing"),
+    (GOOD + "u0,i3,2\n", "line 5: user 'u0' has rank '2' twice"),
+    (GOOD + "u2,i3,2\n", "line 5: user 'u2' has rank '2', but a rank below it is missing"),
     (GOOD + "u0,i3,0\n", "line 5: rank '0' is not a whole number from 1"),
     (GOOD + "u0,i3,3.0\n", "line 5: rank '3.0' is not a whole number from 1"),
-    (GOOD + "u0,i3\n", "line 5: rank '' is not a whole number from 1"),
-    (GOOD + "\nu0,i3,3\n", "line 5: user '', item '': one is empty"),
+    (GOOD + "u0,i3\n", "line 5: 2 fields under the 3 columns of the header"),
+    (GOOD + "\nu0,i3,3\n", "line 5: an empty line under the 3 columns of the header"),
     (GOOD + "u0,,3\n", "line 5: user 'u0', item '': one is empty"),
+    (GOOD + "u0\0,i3,3\n", "line 5: holds the control character '\\x00'"),
+    (GOOD + "u0,i3\u2028,3\n", "line 5: holds the control character '\\u2028'"),
+    (GOOD + 'u0,"i3,3\n', "line 5: unexpected end of data"),
+    (GOOD + 'u0,"i3,3\n' + "u1,i2,2\n" * 3, "line 5: unexpected end of data"),
+    (GOOD + 'u0,"i3"x,3\n', "line 5: ',' expected after '\"'"),
+    (GOOD + "u0,i3,\uff13\n", "line 5: rank '\uff13' is not a whole number from 1"),
+    (GOOD + "u0,i3,1_0\n", "line 5: rank '1_0' is not a whole number from 1"),
+    (GOOD + "u0,i3, 3\n", "line 5: rank ' 3' is not a whole number from 1"),
+    (GOOD + "u0,i3,03\n", "line 5: rank '03' is not a whole number from 1"),
+    (GOOD + "u0,i3,1e0\n", "line 5: rank '1e0' is not a whole number from 1"),
+    (GOOD + f"u0,i3,{'9' * 5000}\n", "line 5: rank '9999"),
+    (GOOD + f"u0,{'i' * 2_000_000},3\n", "line 5: is longer than 1,048,576 characters"),
+    (
+        'user,item,rank,note\nu0,i1,1,"two\nlines"\nu0,i2,3,\n',
+        "line 4: user 'u0' has rank '3', but",
+    ),
     (
         "user,item,rank\n1,i1,1\n",
         "none of its users, like '1', has a test row; users of this data set are called like 'u0'",
@@ -295,13 +313,27 @@ def test_malformed_lists_are_refused_with_the_line(small_test, tmp_path, text, m
 
 def test_a_file_that_cannot_be_read_is_refused(small_test, tmp_path):
     measure = small_test()
-    with pytest.raises(DataError, match="^cannot read lists.csv: No such file"):
+    with pytest.raises(DataError, match="^lists.csv cannot be read: No such file"):
         measure(None)
     (tmp_path / "lists.csv").write_bytes(b"user,item,rank\nu\xff,i1,1\n")
-    with pytest.raises(DataError, match="^lists.csv is no CSV file: 'utf-8' codec can't decode"):
+    with pytest.raises(DataError, match="^lists.csv line 2: is not utf-8 text"):
         measure(None)
     (tmp_path / "lists.csv").write_text(GOOD, encoding="utf-8-sig")  # as Excel writes it
     assert measure(None).counts["lists"] == 2
+
+
+@pytest.mark.parametrize("block", [1, 40, 1 << 24])
+@pytest.mark.parametrize("batch", [1, 1 << 14])
+def test_fields_may_be_quoted_as_in_csv_files_anywhere(tmp_path, monkeypatch, block, batch):
+    monkeypatch.setattr(lines, "BLOCK", block)
+    monkeypatch.setattr(external, "BATCH", batch)
+    path = tmp_path / "lists.csv"
+    text = 'user,item,rank\nu0,i 1,1\nNA,i"2,1\n"u,""0",i3,1\nu0,"i4","2"\n ,"",1'
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    columns, numbers = external._columns(path)
+    assert columns["user"] == ["u0", "NA", 'u,"0', "u0", " "]
+    assert columns["item"] == ["i 1", 'i"2', "i3", "i4", ""]
+    assert columns["rank"] == ["1", "1", "1", "2", "1"] and numbers == [2, 3, 4, 5, 6]
 
 
 def test_rows_of_a_user_that_are_ranked_one_by_one_are_refused(small_test):

@@ -32,6 +32,14 @@ def test_all_pages_are_written_into_the_folder_with_the_command(made):
     assert [row.label for row in board.rows] == ["SASRec"]
 
 
+def test_a_plan_without_a_command_has_pages_without_one(journal, tmp_path):
+    made = journal(tmp_path / "out")
+    made.run("SASRec")
+    board, _ = write_pages(made.output)
+    assert board.command == ""
+    assert "Commands" not in (made.output / "report.html").read_text()
+
+
 def test_pages_written_again_show_what_came_since_and_the_journal_stays(made):
     write_pages(made.output)
     before = (made.output / "leaderboard.csv").read_text()

@@ -1,8 +1,12 @@
 """Plans: what a user writes, and the trainings it means."""
 
+from pathlib import Path
+
 import pytest
 
 from recbole_diffusion.benchmark.plan import make_plan, run_id, space_of
+from recbole_diffusion.cli.main import main
+from recbole_diffusion.config.foreign import NAMED
 from recbole_diffusion.config.values import ConfigError
 
 
@@ -261,3 +265,44 @@ def test_a_file_names_what_all_rows_share_with_or_without_settings(tmp_path):
     file.write_text(head + "settings:\n" + "".join(f"  {line}\n" for line in shared.splitlines()))
     assert make_plan({}, file) == plan
     assert make_plan({"mask_history": "False"}, file).settings["mask_history"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--output="], "--output is empty"),
+        (["--config="], "--config is empty"),
+        (["--models=Pop,Pop"], "two rows are called 'Pop'"),
+        (["--external=a=x.csv,a=y.csv"], "--external names two files a"),
+        (["--dataset=../shop"], "dataset is '../shop', which is the name of no folder"),
+        (["--split_seed=None"], "split_seed is None, not a whole number"),
+        (["--report=maybe"], "--report is 'maybe'"),
+        (["--ablate=1"], "ablate is 1, neither True nor False"),
+        (["--report", "--output=nowhere", "--seeds=1"], "is not a journal of a benchmark"),
+    ],
+)
+def test_mistakes_of_the_command_are_one_line_and_leave_nothing(
+    arguments, words, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    usual = {"--models": "Pop", "--dataset": "shop"}
+    given = {argument.partition("=")[0] for argument in arguments}
+    arguments += [f"{key}={value}" for key, value in usual.items() if key not in given]
+    assert main(["benchmark", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_class_that_only_the_file_names_is_taken_where_the_command_names_it_too(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(NAMED, raising=False)
+    Path("plan.yaml").write_text("models: {mine: {model: 'no_such_file:Model'}}\ndataset: shop\n")
+    assert main(["benchmark", "--config=plan.yaml"]) == 2
+    said = "name it on the command line, --classes=no_such_file:Model, or import it first"
+    assert said in capsys.readouterr().err
+    assert main(["benchmark", "--config=plan.yaml", "--classes=no_such_file:Model"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no_such_file" in line and "--classes" not in line  # it was looked for

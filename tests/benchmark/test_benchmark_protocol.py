@@ -14,6 +14,7 @@ from recbole_diffusion.benchmark.protocol import (
     refusal,
     seen_before,
 )
+from recbole_diffusion.quick_start.protocol_line import protocol_line
 
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}
 RATIO = {"split": {"RS": [0.6, 0.2, 0.2]}, "order": "TO", "mode": "full", "group_by": "user"}
@@ -51,6 +52,16 @@ def test_where_users_have_several_rows_they_do_not(described):
     general["mask_history"] = False
     assert sequential["held_out_hash"] == general["held_out_hash"]
     assert "means over users, those of the table over rows" in refusal(general, sequential)
+
+
+def test_what_may_be_held_out_is_one_for_a_table_and_was_any_in_older_ones(described):
+    any_item, new = (described("SASRec", held_out_items=which)[0] for which in ("any", "new"))
+    assert refusal(new, new) is refusal(any_item, any_item) is None
+    older = {key: value for key, value in any_item.items() if key != "held_out_items"}
+    assert refusal(any_item, older) is None
+    same = {"held_out_hash": any_item["held_out_hash"], "valid_hash": any_item["valid_hash"]}
+    assert refusal(new | same, older) == "its held_out_items is new, that of the table any"
+    assert " of buy of items new to their user in time order, " in protocol_line(new)
 
 
 def test_recboles_masking_habit_is_named(described):

@@ -12,6 +12,7 @@ from unittest.mock import Mock
 import numpy as np
 import pandas as pd
 import pytest
+from recbole.model.sequential_recommender import SASRec
 from warm import Worker, until
 
 from recbole_diffusion.benchmark import worker
@@ -21,6 +22,7 @@ from recbole_diffusion.config import traits
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.quick_start import item_table
 from recbole_diffusion.quick_start.quick_start import fit, read_data
+from recbole_diffusion.trainer.scoring import ScoresError
 from recbole_diffusion.trainer.trainer import TrainerHooks
 
 WALK = {"sampler": "ddim", "sampling_steps": 3}
@@ -152,6 +154,17 @@ def test_a_trial_is_not_tested_and_leaves_no_checkpoint(shop, small):
     result = worker.run(job)
     assert "test" not in result and result["checkpoint"] is None and result["best_valid_result"]
     assert not list(shop.glob("kept/*"))
+
+
+@pytest.mark.parametrize("kind", ["trial", "seed"])
+def test_a_model_whose_scores_are_not_finite_is_no_row(kind, shop, small, monkeypatch):
+    rank = SASRec.full_sort_predict
+    monkeypatch.setattr(SASRec, "full_sort_predict", lambda *rows: rank(*rows) / 0)
+    settings = small("SASRec", checkpoint_dir="kept")
+    job = {"kind": kind, "model": "SASRec", "dataset": "shop", "settings": settings}
+    with pytest.raises(ScoresError, match="scores of SASRec are not finite: -?inf in row"):
+        worker.run(job)
+    assert not list(shop.glob("kept/*.best.pth")) and not list(shop.glob("*.parquet"))
 
 
 def test_a_table_is_whole_or_not_there(tested, shop, monkeypatch):

@@ -22,7 +22,8 @@ from recbole_diffusion.tune import search as tuning
 REPOSITORY = Path(recbole_diffusion.__file__).parents[1]
 RESULT = {
     "model": "ICDDT", "dataset": "shop", "seed": 1, "best_epoch": 3, "epochs": 9,
-    "stopped_by": "early stopping", "train_seconds": 1.2, "valid_seconds": 3.4,
+    "protocol": "leave-one-out", "stopped_by": "early stopping", "train_seconds": 1.2,
+    "valid_seconds": 3.4,
     "eval_seconds": 0.5, "parameters": 12345, "checkpoint": "saved/x.best.pth",
     "test_result": {"hit@5": 0.1, "hit@10": 0.2, "ndcg@5": 0.05, "ndcg@10": 0.075},
     "test_result_all_users": None,
@@ -78,12 +79,42 @@ def test_settings_are_pairs_with_or_without_an_equals_sign(arguments, settings):
         (["epochs=3"], "'epochs=3' is not a setting: write --key=value"),
         (["-e", "3"], "'-e' is not a setting"),
         (["--"], "'--' is not a setting"),
+        (["--=3"], "'--=3' is not a setting"),
         (["--a=1", "--a=1"], "--a is given twice"),
         (["--a", "1", "--b", "2", "--a=3"], "--a is given twice"),
     ],
 )
 def test_what_is_no_setting_is_refused(arguments, message, capsys):
     assert message in refused(capsys, "run", *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments, shown",
+    [
+        (["run", "--a\0b=1"], r"a\x00b"),
+        (["run", "--seed=\x1b[31m"], r"\x1b[31m"),
+        (["ru\x1b[2Jn"], r"no command 'ru\x1b[2Jn'"),
+        (["run", "--dataset=é日本👍", "--data_path=nowhere"], "é日本👍"),  # the control
+    ],
+)
+def test_a_refusal_moves_no_cursor(arguments, shown, capsys):
+    error = refused(capsys, *arguments)
+    assert shown in error and error.removesuffix("\n").isprintable()
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ("--resume=nowhere.last.pth", "there is no checkpoint nowhere.last.pth"),
+        ("--checkpoint_dir=a.yaml/kept", "checkpoint_dir 'a.yaml/kept': a.yaml is a file"),
+    ],
+)
+def test_files_that_are_not_there_or_in_the_way_are_found_first(shop, setting, message, capsys):
+    Path("a.yaml").write_text("{}")
+    before = {path for path in shop.rglob("*") if "log" not in path.parts[-2:]}
+    assert message in refused(capsys, "run", "--model=Pop", "--dataset=shop", setting)
+    assert not (shop / "saved").exists()
+    assert Path("a.yaml").is_file() and before <= set(shop.rglob("*"))
 
 
 def test_without_arguments_icddt_runs_on_ml_100k(called, capsys):
@@ -114,14 +145,17 @@ def test_the_command_line_wins_over_files(run, shop, small, monkeypatch):
     [
         (["--learning_rat=1"], "did you mean 'learning_rate'"),
         (["--model=ICDTT"], "no model is called 'ICDTT'; did you mean ICDDT"),
-        (["--model"], "no model is called 'True'"),
+        (["--model"], "model is True, it must be a name"),
         (["--model=os:getcwd"], "is not a class of a recommender"),
         (["--dataset=nowhere"], "data set 'nowhere' has no nowhere.inter"),
         (["--config_files=nowhere.yaml"], "cannot read the config file nowhere.yaml"),
         (["--metrics=[HR]"], "no metric named 'HR'"),
         (["--topk=ten"], "topk"),
         (["--epochs="], "epochs is None"),
-        (["--truncation=2"], "truncation 2 is neither"),
+        (
+            ["--truncation=2"],
+            "truncation is 2, it must be a number above 0 up to 1",
+        ),
         (["--adam_betas=[1,2]"], "adam_betas"),
         (["--resume=nowhere.last.pth"], "there is no checkpoint nowhere.last.pth"),
     ],
@@ -175,6 +209,7 @@ def test_the_table_shows_every_metric_and_what_it_cost(called, capsys):
     main(["run"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "ICDDT on shop, seed 1: test"
+    assert lines.pop(2) == RESULT["protocol"]
     assert lines[2].split() == ["@5", "@10"]
     assert lines[3].split() == ["hit", "0.1000", "0.2000"]
     assert lines[4].split() == ["ndcg", "0.0500", "0.0750"]
@@ -187,8 +222,8 @@ def test_the_table_shows_every_metric_and_what_it_cost(called, capsys):
 def test_the_table_over_all_users_follows_when_it_was_asked_for():
     both = RESULT | {"test_result_all_users": {"hit@5": 0.05, "hit@10": 0.1}}
     lines = table(both).splitlines()
-    assert lines[5] == "divided by all users, also those without a test row:"
-    assert [line.split() for line in lines[6:8]] == [["@5", "@10"], ["hit", "0.0500", "0.1000"]]
+    assert lines[6] == "divided by all users, also those without a test row:"
+    assert [line.split() for line in lines[7:9]] == [["@5", "@10"], ["hit", "0.0500", "0.1000"]]
     assert "divided" not in table(RESULT)
 
 
@@ -220,7 +255,7 @@ def test_a_benchmark_runs_its_plan_and_then_shows_the_table_and_where_it_is(benc
     (started,) = benched.started
     assert [entry.label for entry in started.plan.entries] == ["SASRec", "Pop"]
     assert started.plan.settings["topk"] == [3, 5] and not started.retry
-    assert benched.reported == ["results/shop"] and started.output == Path("results/shop")
+    assert benched.reported == ["benchmark/shop"] and started.output == Path("benchmark/shop")
     assert capsys.readouterr().out == "# the table\nout/leaderboard.md\n"
     # What reports show as the command is what a shell takes.
     assert shlex.split(started.command) == ["recbole-diffusion", "benchmark", *arguments]
@@ -259,7 +294,7 @@ def test_a_benchmark_with_a_failed_run_ends_with_1(benched):
     "arguments, folder",
     [
         (["--output=out"], "out"),
-        (["--models=Pop", "--dataset=shop"], "results/shop"),
+        (["--models=Pop", "--dataset=shop"], "benchmark/shop"),
         (["--models=Pop", "--dataset=shop", "--output=out"], "out"),
     ],
 )
@@ -290,8 +325,14 @@ def test_lists_of_other_programs_are_names_with_files(benched):
         (["--config"], "--config takes a file"),
         (["--config=nowhere.yaml"], "cannot read the config file nowhere.yaml"),
         (["--report", "--output=nowhere"], "nowhere/journal.jsonl is not a journal of a benchmark"),
-        (["--models=Pop", "--dataset=shop", "--output=file"], "File exists: 'file'"),
-        (["--models=Pop", "--dataset=shop", "--output=file/x"], "Not a directory: 'file/x'"),
+        (
+            ["--models=Pop", "--dataset=shop", "--output=file"],
+            "file is not a folder",
+        ),
+        (
+            ["--models=Pop", "--dataset=shop", "--output=file/x"],
+            "file is not a folder",
+        ),
     ],
 )
 def test_a_mistake_in_a_benchmark_is_one_line_and_exit_code_2(

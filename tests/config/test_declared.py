@@ -124,6 +124,9 @@ LEGAL = [
     ("SASRec", {"valid_metric_bigger": True, "device": "cpu"}),
     ("BPR", {"eval_args": {"split": {"RS": [8, 1, 1]}, "group_by": None}}),
     ("BPR", {"eval_args": {"split": {"RS": [0.8, 0, 0.2]}, "group_by": "none"}}),
+    ("BPR", {"eval_args": {"split": None, "order": None, "mode": None, "group_by": None}}),
+    ("SASRec", {"benchmark_filename": ["a", "b", "c"], "eval_args": {"mode": None}}),
+    ("BPR", {"eval_args": None}),
     ("BPR", {"reg_weight": [0.1, 0.2]}),  # another model's, in a file for several
     ("MultiVAE", {"total_anneal_steps": 0.5, "mlp_hidden_size": []}),
     ("SGL", {"n_layers": 2.0, "type": "RW"}),
@@ -202,7 +205,7 @@ WRONG = [
     ({"metrics": []}, r"metrics is \[\], it must be a list"),
     ({"eval_args": "{split:{LS:valid_and_test}}"}, "eval_args is .* write a space after the colon"),
     ({"load_col": "{inter:5}"}, "load_col is .* space after the colon"),
-    ({"eval_args": {"order": "XO"}}, "eval_args is .* whose order is one of RO, TO, not 'XO'"),
+    ({"eval_args": {"order": "XO"}}, "eval_args is .* whose order is one of RO, TO or ~, not 'XO'"),
     ({"hidden_size": -4}, "hidden_size is -4, it must be a whole number from 1 to"),
     ({"hidden_size": 0}, "hidden_size is 0"),
     ({"hidden_size": 10**9}, "hidden_size is 1000000000, it must be a whole number from 1 to"),
@@ -262,6 +265,12 @@ def test_a_wrong_value_is_refused_with_key_value_and_what_is_allowed(settings, m
     with pytest.raises(ConfigError, match=message) as refusal:
         accepted("SASRec", **settings)
     assert len(str(refusal.value)) < 400 and "\n" not in str(refusal.value)
+
+
+def test_what_one_model_cannot_do_without_is_not_optional_in_it():
+    with pytest.raises(ConfigError, match="transform is None, it must be mask_itemseq$"):
+        accepted("BERT4Rec", transform=None)
+    accepted("SASRec", transform=None)  # the control
 
 
 @pytest.mark.parametrize("name", ["model", "dataset"])

@@ -107,6 +107,35 @@ def test_stamps_declared_as_tokens_are_refused(refused):
     assert "must be timestamp:float" in refused(columns=columns)
 
 
+@pytest.mark.parametrize("model", ["ICDDT", "MultiVAE"])
+@pytest.mark.parametrize(
+    "column, kind",
+    [
+        ("user_id", "token_seq"),
+        ("item_id", "token_seq"),
+        ("item_id", "float"),
+        ("user_id", "float_seq"),
+    ],
+)
+def test_users_and_items_of_another_kind_are_refused(column, kind, model, refused):
+    columns = "user_id:token item_id:token behavior:token timestamp:float"
+    log = [(user[1:], item[1:], behavior, time) for user, item, behavior, time in LOG]
+    words = refused(log, model, columns=columns.replace(f"{column}:token", f"{column}:{kind}"))
+    assert f"line 1: column '{column}' is of type {kind} and must be {column}:token" in words
+
+
+def test_an_empty_line_is_no_row_and_the_lines_after_it_keep_their_numbers(
+    tmp_path, write_inter, build_data, refused
+):
+    path = write_inter(tmp_path, "tiny", LOG)
+    text = path.read_text()
+    path.write_text(text.replace("u1", "\nu1", 1) + "\n\n")
+    _, data, _ = build_data(tmp_path, "ICDDT", **BUYS)
+    assert len(data.store["user_id"]) == len(LOG)
+    path.write_text(text.replace("u1", "\nu1", 1) + "u9\t\tbuy\t5\n")
+    assert f"tiny.inter line {len(LOG) + 3}: 'item_id' is missing" in refused(None)
+
+
 def test_an_unknown_target_behaviour_is_answered_with_the_existing_ones(refused):
     words = refused(target_behavior="purchase")
     assert "['purchase'] does not occur" in words and "['buy', 'cart', 'view']" in words

@@ -79,8 +79,8 @@ def test_a_name_is_looked_up_in_the_data_sets_folder_and_then_as_a_path(folders)
         (["item_id:token item_emb:float_seq", "a\t1 2"], 1, "expected a header"),
         (["item_id:token\titem_emb:float", "a\t1"], 1, "expected a header"),
         (["item_id:token\tx:float_seq\ty:float_seq", "a\t1\t2"], 1, "expected a header"),
-        ([HEADER, "a\t1 2", "b\t3 four"], 3, "could not convert string to float: 'four'"),
-        ([HEADER, "a\t1,2", "b\t3,4"], 2, "could not convert string to float: '1,2'"),
+        ([HEADER, "a\t1 2", "b\t3 four"], 3, "'four' is not a plain decimal number"),
+        ([HEADER, "a\t1,2", "b\t3,4"], 2, "'1,2' is not a plain decimal number"),
         ([HEADER, "a\t1\t2", "b\t3\t4"], None, None),  # a tab parts numbers too
         ([HEADER, "a\t1 2", "b\t3"], 3, "expected 2 finite numbers as in the first line, got 1"),
         ([HEADER, "a\t1 2", "b\t3 4 5"], 3, "expected 2 finite numbers .*, got 3"),
@@ -88,9 +88,19 @@ def test_a_name_is_looked_up_in_the_data_sets_folder_and_then_as_a_path(folders)
         ([HEADER, "a\t1 2", "b"], 3, "expected 2 finite numbers .*, got 0"),
         ([HEADER, "a\t1 2", "", "b\t3 4"], 3, "expected 2 finite numbers .*, got 0"),
         ([HEADER, "a\t", "b\t1"], 2, "expected some finite numbers .*, got 0"),
-        ([HEADER, "a\t1 2", "b\tnan 4"], 3, "expected 2 finite numbers"),
-        ([HEADER, "a\tinf 2", "b\t3 4"], 2, "expected 2 finite numbers"),
-        ([HEADER, "a\t1 2", "b\t3 4", "a\t1 2"], 4, "item a has a vector already"),
+        ([HEADER, "a\t1 2", "b\tnan 4"], 3, "'nan' is not a plain decimal number"),
+        ([HEADER, "a\tinf 2", "b\t3 4"], 2, "'inf' is not a plain"),
+        ([HEADER, "a\t1e400 2", "b\t3 4"], 2, "expected 2 finite numbers .* not all finite"),
+        ([HEADER, "a\t1_0 2", "b\t3 4"], 2, "'1_0' is not a plain"),
+        ([HEADER, "a\t\uff15 2", "b\t3 4"], 2, "'\uff15' is not a plain"),
+        ([HEADER, "a\t0x1 2", "b\t3 4"], 2, "'0x1' is not a plain"),
+        ([HEADER, "a\t1\u30002 5", "b\t3 4"], 2, "'1.*2' is not a plain"),
+        ([HEADER, "a\t1-2 5", "b\t3 4"], 2, "'1-2' is not a plain"),
+        ([HEADER, "a\t1 2", "b\0\t3 4"], 3, "holds the control character"),
+        ([HEADER, "a\t1 2", "b\t3 4\u2028"], 3, "holds the control character"),
+        ([HEADER, "a\t1 2", "b\t3 " + "4" * (1 << 20)], 3, "is longer than 1,048,576 characters"),
+        (["\ufeff" + HEADER, "a\t1. +2", "", "b\t-.3 4E0"][::1][:2] + ["b\t.3 4E0"], None, None),
+        ([HEADER, "a\t1 2", "b\t3 4", "a\t1 2"], 4, "item 'a' has a vector already"),
         ([HEADER, "s\t1 2", "s\t1 2", "a\t1 2", "b\t3 4"], None, None),  # no item of the data
     ],
 )
@@ -130,5 +140,5 @@ def test_a_file_in_another_encoding_is_refused(folders):
         if encoding == "utf-8":  # the control
             assert read_item_embeddings("v", data).tolist() == [[1, 2]]
             continue
-        with pytest.raises(DataError, match=f"^{path} is not UTF-8 text"):
+        with pytest.raises(DataError, match=f"^{path} line 2: is not utf-8 text"):
             read_item_embeddings("v", data)

@@ -37,8 +37,12 @@ def logs(tmp_path_factory, random_log, write_inter):
     """Folder with a log in which items come again, as one file and as ready-made ones."""
     folder = tmp_path_factory.mktemp("logs")
     write_inter(folder, "tiny", random_log(n_users=24, n_items=9))
-    for seed, part in enumerate(FILES):
-        write_inter(folder, "tiny", random_log(n_items=20, seed=seed), part=part)
+    for seed, part in enumerate(("train", "history", "valid", "test")):  # in order of time
+        log = random_log(n_items=20, seed=seed)
+        rows = [(*row[:3], row[3] + 1_000 * seed) for row in log]
+        if part in PARTS[1:]:
+            rows = [row for row in rows if row[2] == "buy"]
+        write_inter(folder, "tiny", rows, part=part)
     return folder
 
 

@@ -193,7 +193,7 @@ def test_a_file_that_begins_with_the_item_is_refused_and_read_when_that_is_said(
         ("A1,B1,5.0,1234567890123456789", "is not a whole number"),
         ("NA,B1,5.0,9", "the user 'NA' would be read back as a missing value"),
         ("A1,null,5.0,9", "the item 'null' would be read back as a missing value"),
-        ('"A1",B1,5.0,9', "begins with a quotation mark"),
+        ('"A1",B1,5.0,9', "is not a word without spaces and quotation marks"),
         ("A1,B\udcff,5.0,9", "is not UTF-8"),
         ("user,item,rating,timestamp", "rating 'rating' is not 0 to 5 whole stars"),
     ],
@@ -299,11 +299,13 @@ def test_what_leaves_nothing_is_refused(tmp_path, refused, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
 
 
-def test_exact_duplicates_count_for_the_core_and_are_kept(tmp_path, rows, capsys):
+def test_duplicates_count_for_the_core_and_are_written(tmp_path, rows, capsys):
     log = [("A1", "B1", 5, 9), ("A1", "B1", 5, 9), ("A1", "B1", 4, 9), ("A2", "B1", 5, 9)]
     written = rows(convert(tmp_path, write_csv(tmp_path / "r.csv", log), core=3))
     assert [row[2] for row in written[1:]] == ["5", "5", "4"]
-    assert "3 interactions, 1 exact duplicates among them (kept)" in capsys.readouterr().out
+    assert (
+        "3 interactions, 2 repeated lines among them (the data set drops" in capsys.readouterr().out
+    )
 
 
 def test_only_the_5_core_of_beauty_is_compared_with_its_known_counts(tmp_path, capsys):

@@ -118,7 +118,7 @@ def test_the_type_of_the_integers_and_a_second_run_change_no_byte(tmp_path):
         (np.full((4, 2), "1"), "must hold whole numbers, and holds <U1"),
         (np.array([[0, 1], [0, -2], [-1, 0]]), "[1]: item -2 is negative"),
         (np.array([[0, 1], [-1, 0]]), "[1]: user -1 is negative"),
-        (np.array([[0, None]]), "allow_pickle=False"),
+        (np.array([[0, None]]), "Python objects in dtype"),
     ],
 )
 def test_a_malformed_list_is_refused_by_its_name(tmp_path, refused, part, bad, reason):

@@ -231,7 +231,7 @@ def test_exact_duplicates_are_kept_and_counted(tmp_path, rows, capsys):
     lines = ["5,1,view,9,", "6,1,view,9,", "5,1,view,9,", "5,1,view,9,"]
     retail.convert(write(tmp_path / "e.csv", lines, HEADER), tmp_path / "out")
     assert len(rows(tmp_path / "out" / "out.inter")) == 5
-    assert "2 exact duplicates among them" in capsys.readouterr().out
+    assert "2 repeated lines among them" in capsys.readouterr().out
 
 
 def test_counts_of_the_full_file_are_called_a_match_and_others_a_difference(capsys):
@@ -263,7 +263,7 @@ def test_the_real_retail_log_has_its_known_counts_and_loses_nothing(
     said = capsys.readouterr().out
     assert (
         "written: 2,174 users, 30,113 items, 99,555 interactions, 75,374 view, 12,456 cart, "
-        "11,725 buy, 0 exact duplicates"
+        "11,725 buy, 0 repeated lines"
     ) in said
     assert "these counts differ in users, items" in said
     with gzip.open(raw, "rt") as file:

@@ -77,9 +77,9 @@ def test_a_random_file_of_either_form_comes_back_line_for_line(tmp_path, rows, s
         assert list(back) == list(dict.fromkeys(line.split()[0] for line in text))
 
 
-def test_only_spaces_and_tabs_part_words(tmp_path, rows):
-    raw = write(tmp_path / "s.txt", ["u a\u00a0b \u2028c"])
-    assert [row[1] for row in rows_of(convert(tmp_path, raw))] == ["a\u00a0b", "\u2028c"]
+def test_only_spaces_and_tabs_part_words_and_marks_are_part_of_them(tmp_path, rows):
+    raw = write(tmp_path / "s.txt", ['u a\u00a0b \u3000c "1'])
+    assert [row[1] for row in rows_of(convert(tmp_path, raw))] == ["a\u00a0b", "\u3000c", '"1']
 
 
 def rows_of(path):
@@ -100,7 +100,7 @@ def rows_of(path):
         ("nan 1 2", "the user 'nan' would be read back as a missing value"),
         ("u9 1 NA", "the item 'NA' would be read back as a missing value"),
         ("u9 [PAD]", "the item '[PAD]' would be read back as a missing value"),
-        ('u9 "1', "the item '\"1' begins with a quotation mark"),
+        ("u9 a\u2028b", "the item 'a\\u2028b' holds a tab or another control character"),
         ("u9 1 \udcff", "is not UTF-8"),
         ("17 1", "line {first} already"),
     ],

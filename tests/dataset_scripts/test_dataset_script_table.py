@@ -106,7 +106,13 @@ def test_tsv_and_gz_and_quotes_change_nothing(tmp_path):
         ('1,2,"a\nb",view', "the item 'a\\nb' holds a tab or another control"),
         ("1,NA,a,view", "the user 'NA' would be read back as a missing value"),
         ("1,[PAD],a,view", "the user '[PAD]' would be read back"),
-        ('1,2,"""a",view', "begins with a quotation mark"),
+        ("1,2,a\u2028b,view", "the item 'a\\u2028b' holds a tab or another control"),
+        (f"1,2,{'a' * 5000},view", "has more than 4,096 characters"),
+        (f"1,2,{'a' * 2_000_000},view", "is longer than 1,048,576 characters"),
+        ("1_000,2,a,view", "the time '1_000' is not a number"),
+        ("0x10,2,a,view", "the time '0x10' is not a number"),
+        ("\uff15,2,a,view", "the time '\uff15' is not a number"),
+        ("1e400,2,a,view", "the time '1e400' is not a number"),
         ('1,2,"a"b,view', "',' expected after '\"'"),
         ('1,2,"a,view', "unexpected end of data"),
     ],
@@ -137,6 +143,13 @@ def test_a_line_break_within_quotes_counts_as_a_line(tmp_path, refused, bad):
         ("2015-05-03", "1969-12-31", "line 3: the time '1969-12-31' is negative (before 1970)"),
         ("2015-05-03", "2015-13-03", "line 3: the time '2015-13-03' is not an ISO date"),
         ("2015-05-03", "9999-05-03", "line 3: the time '9999-05-03' is not an ISO date"),
+        ("2015-05", "7", "line 2: the time '2015-05' is not a number or an ISO date"),
+        ("2015-05-03", "2015-05", "line 3: the time '2015-05' is not an ISO date"),
+        ("2015-05-03", "2015-05-03 8:0", "line 3: the time '2015-05-03 8:0' is not an ISO date"),
+        ("2015-05-03", "2015-05-03T08", "line 3: the time '2015-05-03T08' is not an ISO date"),
+        ("2015-05-03", "2015-5-3", "line 3: the time '2015-5-3' is not an ISO date"),
+        ("2015-05-03", "2015-05-03T24:61", "line 3: the time '2015-05-03T24:61' is not an ISO"),
+        ("2015-05-03", "2015-05-0\uff13", "line 3: the time '2015-05-0\uff13' is not an ISO date"),
         ("soon", "7", "line 2: the time 'soon' is not a number or an ISO date"),
         ("", "7", "line 2: the time is missing"),
     ],
@@ -187,7 +200,7 @@ def test_duplicates_are_kept_and_counted(tmp_path, rows, capsys):
     text = HEADER + "1,1,a,view\n1,1,a,view\n1,1,a,cart\n"
     assert len(rows(convert(tmp_path, text, *ALL))) == 4
     said = capsys.readouterr().out
-    assert "1 users, 1 items, 3 interactions, 2 view, 1 cart, 1 exact duplicates" in said
+    assert "1 users, 1 items, 3 interactions, 2 view, 1 cart, 1 repeated lines" in said
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, refused, monkeypatch):

@@ -117,7 +117,7 @@ def test_the_order_is_that_of_a_plain_stable_sort_and_nothing_is_left_out(tmp_pa
     )
     duplicates = 600 - len(set(written))
     assert f"read: {counts}, 600 interactions\n" in said
-    assert f"written: {counts}, 600 interactions, {duplicates} exact duplicates among" in said
+    assert f"written: {counts}, 600 interactions, {duplicates} repeated lines among" in said
     assert duplicates > 0
     assert "these counts differ in users, items, interactions" in said
 

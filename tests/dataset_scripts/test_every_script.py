@@ -87,7 +87,8 @@ class Folder:
 
 
 def jd_file(path, log, bad):
-    lines = [f"{user},{item},{k + 2}" for user, item, k, _ in log]
+    held_out = path.stem in ("valid", "test")  # which hold purchases, 4, alone
+    lines = [f"{user},{item},{4 if held_out else k + 2}" for user, item, k, _ in log]
     path.write_text("".join(line + "\n" for line in lines + ["1,2"] * bad))
 
 

@@ -128,6 +128,9 @@ def histories(rows):
 def leave_one_out(rows, target, sequential):
     """Which rows are trained on and held out, by leave-one-out in time order.
 
+    A user's first interaction and one more stay in training; with behaviours, the first of those
+    that are held out and what stands before it.
+
     Args:
         rows (list of Row): of the log, in file order.
         target (str): the behaviour that is held out; None where there are none.
@@ -139,7 +142,7 @@ def leave_one_out(rows, target, sequential):
     parts = [], [], []
     for user, history in histories(once(rows)).items():
         places = [n for n, row in enumerate(history) if target is None or row.behavior == target]
-        if sequential and target is None:
+        if target is None:
             places = places[1:]
         held = places[1:][-2:]  # the first stays in training
         part = dict(zip(reversed(held), (2, 1)))

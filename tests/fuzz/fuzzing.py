@@ -8,12 +8,15 @@ import contextlib
 import io
 import os
 import shutil
+import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
 from pathlib import Path
+from unittest.mock import patch
 
+import torch._dynamo  # noqa: F401  (the first optimiser imports it, which takes seconds)
 import yaml
 from hypothesis import HealthCheck, settings
 
@@ -65,8 +68,14 @@ def own_folder():
     folder = Path(tempfile.mkdtemp(prefix="fuzz"))
     os.chdir(folder)
     try:
-        yield folder
+        with (
+            patch.dict(os.environ),
+            patch.dict(sys.modules),
+            patch.object(sys, "path", [*sys.path]),
+        ):
+            yield folder
     finally:
+        sys.modules.pop("evilmod", None)
         os.chdir(before)
         shutil.rmtree(folder)
 

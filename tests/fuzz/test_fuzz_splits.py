@@ -1,5 +1,6 @@
 """A ready-made split is read row for row as its authors cut it, or refused with file and line."""
 
+import itertools
 from pathlib import Path
 
 from atomic_files import REFUSED, contents, histories, logs, read
@@ -16,22 +17,33 @@ def splits(draw, behaviors):
     """The contents of the files of a split, one of them perhaps with something wrong in it."""
     count = draw(st.sampled_from([3, 3, 4]))
     header, lines = draw(logs(odd=False, behaviors=behaviors))
+    places = {name.partition(":")[0]: place for place, name in enumerate(header)}
     lines = list({tuple(line): line for line in lines}.values())  # no overlap but those made here
-    owner = draw(st.lists(st.sampled_from([0, 0, 0, 1, 2, count - 1]), min_size=len(lines),
-                          max_size=len(lines)))  # fmt: skip
-    files = [
-        [line for line, part in zip(lines, owner) if part == number] for number in range(count)
-    ]
-    odd = draw(st.sampled_from([None] * 6 + ["overlap", "overlap", "damage", "repeated"]))
-    if odd == "overlap" and files[0]:
-        files[draw(st.integers(1, count - 1))].append(draw(st.sampled_from(files[0])))
+    lines.sort(key=lambda line: (line[places["user_id"]], int(line[places["timestamp"]])))
+    files = [[] for _ in range(count)]
+    for _, rows in itertools.groupby(lines, key=lambda line: line[places["user_id"]]):
+        rows = list(rows)
+        valid = rows[draw(st.integers(1, 4)) :]
+        files[0] += rows[: len(rows) - len(valid)]
+        test = valid[draw(st.integers(1, 2)) :]
+        files[1] += valid[: len(valid) - len(test)]
+        files[2] += test
+        if count == 4:
+            files[3] += valid[: len(valid) - len(test)]  # as JD has it
+    odd = draw(
+        st.sampled_from([None] * 8 + ["overlap", "damage", "repeated", "future", "behavior"])
+    )
+    if odd in ("overlap", "future") and files[0]:
+        line = list(draw(st.sampled_from(files[0])))
+        if odd == "future":
+            line[places["timestamp"]] = "0"
+        files[draw(st.integers(1, count - 1))].append(line)
     if odd == "repeated":
-        part = draw(st.sampled_from([rows for rows in files if rows] or [files[0]]))
+        part = draw(st.sampled_from([rows for rows in files if rows]))
         part += part[:1]
-    if behaviors:  # what is held out is what is predicted
-        place = [name.partition(":")[0] for name in header].index("behavior")
+    if behaviors and odd != "behavior":  # what is held out is what is predicted
         for line in files[1] + files[2]:
-            line[place] = "buy"
+            line[places["behavior"]] = "buy"
     text = ["".join("\t".join(line) + "\n" for line in [header, *rows]) for rows in files]
     content = [part.encode() for part in text]
     if odd == "damage":
@@ -91,32 +103,35 @@ def test_a_ready_made_split_is_read_as_it_was_cut(data, model, behaviors, overla
         legal = REFUSED not in readings
         parts = [reading.rows for reading in readings]
         target = "buy" if behaviors else None
-        shared = False
+        wrong = legal and seen_too_early(parts)
         if legal:
-            held = set(parts[1]), set(parts[2])
-            shared = bool((held[0] | held[1]) & set(parts[0]) or held[0] & held[1])
             want = cut(parts, target, sequential)
             if behaviors and not sequential:
                 want = [pairs_once(want[0]), *want[1:]]
         if said is None:
             if not legal:
                 accepted(kind, False, "a file is accepted that cannot be read")
-            if shared and not overlap:
-                accepted(kind, False, "parts that overlap are accepted")
+            if wrong and not overlap:
+                accepted(kind, False, "parts that overlap or look ahead are accepted")
             check_parts(kind, loaded[1], want, sequential, behaviors and reads_behaviors)
         elif legal and all(reading.must for reading in readings):
-            repeats = any(len(set(part)) < len(part) for part in parts)
-            future = "later" in said or "future" in said
-            if want[0] and want[2] and not (shared or repeats or future) and _sane(parts, target):
+            if want[0] and want[2] and (overlap or not wrong) and _sane(parts, target):
                 raise Broken(f"a legal split is refused: {said}")
+
+
+def seen_too_early(parts):
+    """Whether a held-out row stands in what comes before it, or is older than its history."""
+    train, valid, test = map(set, parts[:3])
+    more = set(parts[3]) if len(parts) > 3 else set()
+    overlap = (valid | test) & train or test & valid or test & more
+    for held, past in ((valid, train), (test, train | more)):
+        newest = {row.user: row.time for row in sorted(past, key=lambda row: row.time)}
+        overlap |= {row for row in held if row.time < newest.get(row.user, row.time)}
+    return bool(overlap)
 
 
 def _sane(parts, target):
     """Whether nothing but the rows themselves is a reason to refuse a split."""
     rows = [row for part in parts for row in part]
-    items = {row.item for row in rows}
-    own = {}
-    for row in rows:
-        own.setdefault(row.user, set()).add(row.item)
     wrong = target and any({row.behavior for row in part} - {target} for part in parts[1:3])
-    return not wrong and max(map(len, own.values())) < len(items)
+    return not wrong and len({row.item for row in rows}) > 1

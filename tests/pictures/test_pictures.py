@@ -25,6 +25,7 @@ from recbole_diffusion.pictures.pictures import draw, item_map, numbers, project
 from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 from recbole_diffusion.quick_start.saved_run import load_run
 from recbole_diffusion.trainer.randomness import own_randomness
+from recbole_diffusion.trainer.scoring import ScoresError
 
 NEVER = "</script><b>new&"
 TAGGED = "<b>3&"
@@ -83,6 +84,18 @@ def file(train):
 def drawn(file):
     """All pictures of DreamRec with its exact walk."""
     return draw(file, "all", method="pca", weights=[0, 50], rows=7)
+
+
+def draw_map(run):
+    item_map(run, "pca", 5)
+
+
+def guidance_of(run):
+    guidance_curve(run.trainer, run.valid_data, [0.0])
+
+
+def steps_of(run):
+    steps_curve(run.trainer, run.valid_data, [1])
 
 
 def data_of(page):
@@ -265,6 +278,23 @@ def scores(run):
     rows = run.valid_data._dataset[torch.arange(5)]
     with torch.no_grad(), own_randomness(0):
         return run.trainer.model.full_sort_predict(rows)
+
+
+def test_vectors_do_not_depend_on_the_batches_they_are_generated_in(train):
+    file = train("DimeRec")
+    for users in (1, 4):
+        found = item_map(load_run(file, eval_users_per_batch=users), "pca", 9)
+        assert np.allclose(found.generated.xy, item_map(load_run(file), "pca", 9).generated.xy)
+
+
+@pytest.mark.parametrize("draws", [draw_map, guidance_of, steps_of])
+def test_a_model_whose_scores_are_not_finite_is_not_drawn(draws, file):
+    run = load_run(file)
+    draws(run)  # the control
+    with torch.no_grad():
+        run.trainer.model.item_embedding.weight[1:] = torch.nan
+    with pytest.raises(ScoresError, match="scores of DreamRec are not finite: nan in row "):
+        draws(run)
 
 
 def test_the_model_is_as_before_afterwards(file):

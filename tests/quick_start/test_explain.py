@@ -5,7 +5,7 @@ import pytest
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.data.lines import DataError
-from recbole_diffusion.quick_start.explain import naming_settings
+from recbole_diffusion.quick_start.explain import naming_columns, naming_settings
 
 
 def said(error, **settings):
@@ -46,15 +46,35 @@ def test_what_torch_cannot_do_is_said_by_the_key_that_asked_for_it():
     assert words.startswith("enable_amp is True, but SASRec does not train in mixed precision on")
 
 
+def test_an_assertion_is_a_question_of_settings_where_recbole_makes_it(run):
+    with pytest.raises(ConfigError, match="DGCF does not take its settings: .*n_factors = 3"):
+        run("DGCF", saved=False, n_factors=3)
+    assert said(AssertionError("ours"), as_it_is=True, hidden_size=8) == "ours"
+
+
+def test_an_error_of_reading_names_the_settings_of_columns_that_were_given(run):
+    with pytest.raises(ConfigError, match=r"cannot be read: KeyError.*alias_of_item_id = \['a'\]"):
+        run("BPR", saved=False, alias_of_item_id=["a"])
+    with pytest.raises(ValueError, match="not found.*additional_feat_suffix"):
+        run("BPR", saved=False, additional_feat_suffix="abc")
+    with pytest.raises(KeyError), naming_columns(Config("BPR", "tiny")):  # the control: no setting
+        raise KeyError("a fault")
+
+
 @pytest.mark.parametrize(
     "model, settings, words",
     [
         ("LightGCN", {"enable_amp": True}, "enable_amp is True"),
         ("SASRec", {"learner": "sparse_adam"}, "learner is sparse_adam"),
+        (
+            "BERT4Rec",
+            {"mask_ratio": 1e-30},
+            "ended with RuntimeError.* mask_ratio = 1e-30",
+        ),
         ("DiffRec", {"noise_scale": 1e30}, "given were .*noise_scale = 1e.30"),
         ("SASRec", {"initializer_range": 1e30}, "given were .*initializer_range = 1e.30"),
     ],
 )
 def test_a_run_that_cannot_be_ends_in_one_line(model, settings, words, run):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ValueError, match=words):
         run(model, saved=False, epochs=1, **settings)

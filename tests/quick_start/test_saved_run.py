@@ -38,7 +38,9 @@ def test_a_loaded_run_measures_what_it_measured(model, settings, run):
     Path("r.json").unlink()
     Path("kept").rename("moved")
     file = Path("moved", Path(result["checkpoint"]).name)
+    logs = sorted(Path("log_tensorboard").rglob("*"))
     found = load_run(file, None if model in ("DreamRec", "SASRec") else model)
+    assert sorted(Path("log_tensorboard").rglob("*")) == logs
     assert not found.trainer.model.training
     evaluate = found.trainer.evaluate
     assert evaluate(found.test_data, load_best_model=False) == result["test_result"]

@@ -166,14 +166,15 @@ def test_a_full_disk_is_said_in_a_line_and_the_old_file_stays(full_disk):
 def test_what_a_killed_process_left_is_deleted_and_what_a_living_one_writes_is_not():
     checkpoint.save("x.pth", {"value": 1})
     Path("x.pth.0a0a.writing").write_bytes(b"of a killed process")
-    Path("x.pth.writing").write_bytes(b"of an earlier version")
-    Path("y.pth.0a0a.writing").write_bytes(b"of another checkpoint")
+    Path("y.pth.0a0a.writing").write_bytes(b"of another run that was killed")
+    Path("y.json.writing").write_bytes(b"of something else")
+    Path("z.pth.0a0a.writing").touch()  # may be one that was begun this moment
     with replacing(Path("x.pth")) as first:
         first.write(b"half")
         assert sorted(os.listdir())[0] == "x.pth"
         checkpoint.save("x.pth", {"value": 2})  # another writer, at the same time
-        assert len(os.listdir()) == 3 and checkpoint.load("x.pth")["value"] == 2
-    assert sorted(os.listdir()) == ["x.pth", "y.pth.0a0a.writing"]
+        assert len(os.listdir()) == 4 and checkpoint.load("x.pth")["value"] == 2
+    assert sorted(os.listdir()) == ["x.pth", "y.json.writing", "z.pth.0a0a.writing"]
     assert Path("x.pth").read_bytes() == b"half"  # each was whole when it took the place
 
 

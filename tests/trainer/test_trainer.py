@@ -331,6 +331,11 @@ def test_a_checkpoint_that_does_not_fit_is_refused(run, shop):
     os.rename(result["checkpoint"], "away")
     with pytest.raises(CheckpointError, match="the run's best model so far, is not there"):
         run("SASRec", resume=last)
+    Path(result["checkpoint"]).write_bytes(Path("away").read_bytes()[:-100])
+    before = Path(last).read_bytes()
+    with pytest.raises(CheckpointError, match=f"{result['checkpoint']} is not a checkpoint"):
+        run("SASRec", resume=last, epochs=3)
+    assert Path(last).read_bytes() == before  # nothing was trained
     os.rename("away", result["checkpoint"])
     assert outcome(run("SASRec", resume=last)) == outcome(result)  # the control
 
@@ -438,7 +443,7 @@ def test_a_loss_that_stays_lowers_the_learning_rate(run):
         kept = run("SASRec", epochs=4)
     assert rates(lowered) == [0.001 * 0.5**3]  # the first epoch is the one to better
     assert rates(kept) == [0.001]
-    with pytest.raises(ValueError, match="lr_scheduler {'speed': 1}"):
+    with pytest.raises(ValueError, match="lr_scheduler is {'speed': 1}, it must be a mapping of"):
         run("SASRec", lr_scheduler={"speed": 1})
 
 

@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import yaml
+from recbole.model.sequential_recommender import GRU4Rec
 from warm import until
 
 from recbole_diffusion.cli.main import main
@@ -177,6 +178,20 @@ def test_a_failed_trial_does_not_stop_the_others_and_is_told_in_a_line(without_r
     assert line.split()[:2] == ["failed", "learning_rate=-1:"] and "Invalid learning rate" in line
 
 
+def test_a_trial_whose_scores_are_not_finite_fails(without_ray, capsys, monkeypatch):
+    rank = GRU4Rec.full_sort_predict
+
+    def infinite(model, rows):
+        return rank(model, rows) / (model.num_layers - 2)
+
+    monkeypatch.setattr(GRU4Rec, "full_sort_predict", infinite)
+    space = spaced("num_layers: {choice: [1, 2]}\n")
+    assert main(command(space=space, search="grid")) == 0
+    good, failed = records()
+    assert "error" not in good and "scores of GRU4Rec are not finite" in failed["error"]
+    assert "scores of GRU4Rec are not finite" in capsys.readouterr().out
+
+
 def test_when_all_trials_fail_the_first_error_is_said_in_one_line(without_ray, capsys):
     space = spaced("learning_rate: {choice: [-1, -2]}\n")
     assert main(command(space=space, search="grid")) == 2
@@ -240,6 +255,67 @@ def test_another_search_in_the_same_folder_is_refused_with_what_differs(without_
     assert Path("here/best.yaml").read_text() == before
     assert main(command("MarkovChain", space=space, output="dataset")) == 2
     assert "holds no search" in capsys.readouterr().err
+
+
+def test_two_searches_in_one_folder_are_refused_and_a_killed_one_holds_nothing(
+    without_ray, capsys, monkeypatch
+):
+    space = spaced("window: {choice: [5]}\n")
+    arguments = command("MarkovChain", space=space, output="here")
+    hold = "import sys, time; from pathlib import Path; "
+    hold += "from recbole_diffusion.tune.folder import alone_in; held = alone_in('here'); "
+    hold += "held.__enter__(); Path('held').touch(); time.sleep(3600)"
+    other = subprocess.Popen([sys.executable, "-c", hold])
+    try:
+        until(Path("held").exists)
+        assert main(arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "another search is running in" in line and "here" in line
+        assert [path.name for path in Path("here").iterdir()] == [".lock"]
+    finally:
+        other.kill()
+        other.wait()
+    assert main(arguments) == 0  # the control
+
+
+def test_a_value_of_the_space_that_its_setting_cannot_have_is_refused_at_once(
+    shop, capsys, monkeypatch
+):
+    monkeypatch.setattr(tuning, "search_with_ray", None)
+    space = spaced("train_batch_size: {choice: [64, 0]}\nwindow: {choice: [5]}\n")
+    assert main(command("MarkovChain", space=space)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "space.yaml: train_batch_size is 0" in line
+    assert not Path("tune").exists()
+
+
+def test_a_trial_whose_score_is_not_finite_fails_and_the_search_goes_on(
+    without_ray, capsys, monkeypatch
+):
+    space = spaced("learning_rate: {choice: [0.01, 0.02]}\n")
+    score = TrainerHooks._valid_epoch
+
+    def not_finite(self, *arguments, **named):
+        value, result = score(self, *arguments, **named)
+        return (float("nan") if self.config["learning_rate"] == 0.02 else value), result
+
+    monkeypatch.setattr(TrainerHooks, "_valid_epoch", not_finite)
+    assert main(command(space=space, search="grid", epochs=1)) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert "learning_rate=0.01" in printed[1] and "failed" not in printed[1]
+    (failed,) = (line for line in printed if "learning_rate=0.02" in line)
+    assert "failed" in failed and "validation score is -inf" in failed
+
+
+def test_a_damaged_record_of_a_search_is_named(without_ray, capsys):
+    space = spaced("window: {choice: [5]}\n")
+    assert main(command("MarkovChain", space=space, output="here")) == 0
+    capsys.readouterr()
+    for content in ("{", "[]", "\x00", '{"space": 3}'):
+        Path("here/study.json").write_text(content)
+        assert main(command("MarkovChain", space=space, output="here")) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "here" in line
 
 
 @pytest.mark.parametrize(
