@@ -6,6 +6,7 @@ not copied.
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,8 @@ forkserver.set_forkserver_preload(
 def begin(function, arguments, cwd, stdin, stdout, environment):
     """What a new process does: it takes folder, streams and environment, and calls a function."""
     os.setsid()
+    # A shell starts what it runs behind its prompt with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(cwd)
     sys.path.insert(0, cwd)
     if stdin is not None:
@@ -72,7 +75,7 @@ class Process:
         self.process.kill()
 
     def wait(self):
-        self.process.join()
+        until(lambda: self.process.exitcode is not None)
         return self.process.exitcode
 
 

@@ -156,7 +156,7 @@ def _tested(path, test_data):
 
 def _read(path):
     """The file's user, item and rank, checked; the index is the line in the file."""
-    columns, numbers = _columns(path)
+    columns, numbers = columns_of(path)
     if not numbers:
         raise DataError(f"{path} holds no lists, only a header")
     lists = pd.DataFrame(columns, index=numbers)
@@ -179,7 +179,7 @@ def _read(path):
     return lists
 
 
-def _columns(path):
+def columns_of(path):
     """The texts of the file's columns, as lists by name, and the line on which each row begins."""
     header, places = [], []
     columns, numbers = {name: [] for name in COLUMNS}, []

@@ -39,7 +39,7 @@ def check(config):
     _check_columns(config)
     _check_heads(config)
     _check_result_file(config["result_file"])
-    _check_checkpoint_dir(config["checkpoint_dir"])
+    _check_checkpoint_dir(config["checkpoint_dir"], config["result_file"])
     if config["adam_betas"] is not None and "adam" not in config["learner"].lower():
         raise ConfigError(f"adam_betas is set but the learner is {config['learner']}")
     _check_valid_metric(config)
@@ -82,8 +82,12 @@ def _check_result_file(file):
         ) from error
 
 
-def _check_checkpoint_dir(folder):
+def _check_checkpoint_dir(folder, file):
     """A folder that cannot be made would be missed after the first epoch."""
+    if file is not None and Path(file) in (Path(folder), *Path(folder).parents):
+        raise ConfigError(
+            f"result_file {shown(file)} is a folder of checkpoint_dir {shown(folder)}"
+        )
     try:
         wrong = [place for place in (Path(folder), *Path(folder).parents) if place.is_file()]
     except OSError as error:

@@ -330,7 +330,7 @@ def test_fields_may_be_quoted_as_in_csv_files_anywhere(tmp_path, monkeypatch, bl
     path = tmp_path / "lists.csv"
     text = 'user,item,rank\nu0,i 1,1\nNA,i"2,1\n"u,""0",i3,1\nu0,"i4","2"\n ,"",1'
     path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
-    columns, numbers = external._columns(path)
+    columns, numbers = external.columns_of(path)
     assert columns["user"] == ["u0", "NA", 'u,"0', "u0", " "]
     assert columns["item"] == ["i 1", 'i"2', "i3", "i4", ""]
     assert columns["rank"] == ["1", "1", "1", "2", "1"] and numbers == [2, 3, 4, 5, 6]

@@ -107,6 +107,7 @@ def test_a_refusal_moves_no_cursor(arguments, shown, capsys):
     [
         ("--resume=nowhere.last.pth", "there is no checkpoint nowhere.last.pth"),
         ("--checkpoint_dir=a.yaml/kept", "checkpoint_dir 'a.yaml/kept': a.yaml is a file"),
+        ("--result_file=saved", "result_file 'saved' is a folder of checkpoint_dir 'saved'"),
     ],
 )
 def test_files_that_are_not_there_or_in_the_way_are_found_first(shop, setting, message, capsys):

@@ -1,11 +1,12 @@
 """A log is read row for row as it stands, and split as promised, or refused with its line."""
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
-from atomic_files import MISSING_WORDS, contents, leave_one_out, once, read
+from atomic_files import MISSING_WORDS, contents, histories, leave_one_out, once, read
 from fuzzing import Broken, accepted, attempt, inputs, own_folder
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,6 +126,59 @@ def test_a_log_is_read_row_for_row_or_refused_with_its_line(data, model, behavio
             check_parts(kind, parts, want, sequential, behaviors and reads_behaviors)
         elif reading.must and not _may_be_refused(reading.rows, want, behaviors):
             raise Broken(f"a legal file is refused: {said}\n{content.decode()}")
+
+
+RATIOS = [[0.8, 0.1, 0.1], [0.5, 0.25, 0.25], [0.6, 0.0, 0.4], [3, 1, 1]]
+SPLITS = [{"RS": ratio} for ratio in RATIOS] + [{"LS": "test_only"}, {"LS": "valid_only"}]
+
+
+@inputs(quick=25, long=700)
+@given(
+    content=contents(behaviors=True),
+    model=st.sampled_from(["Pop", "SASRec"]),
+    split=st.sampled_from(SPLITS),
+    order=st.sampled_from(["TO", "TO", "RO"]),
+    group_by=st.sampled_from(["user", "none"]),
+)
+def test_every_split_keeps_each_row_once_and_in_order(content, model, split, order, group_by):
+    kind = ".inter, other splits"
+    sequential = MODELS[model][0]
+    args = {"split": split, "order": order, "group_by": group_by, "mode": "full"}
+    with own_folder():
+        Path("log").mkdir()
+        Path("log/log.inter").write_bytes(content)
+        names = ("log.inter", "log*.inter", "split", "topk", "eval_args", "order", "group_by")
+        loaded, said = attempt(kind, lambda: load(model, eval_args=args), names)
+        if said is not None:
+            return
+        rows = read(content, False).rows
+        if rows is None:
+            accepted(kind, False, f"accepted: {content!r}")
+        wanted = Counter()
+        for user, history in histories(once(rows)).items():
+            kept = history[1:] if sequential else history
+            wanted.update((user, row.item, float(np.float32(row.time))) for row in kept)
+        parts = [rows_of(part, sequential, False) for part in loaded[1]]
+        have = Counter()
+        for part in parts:
+            have.update(row[:3] for row in part.elements())
+        by_user = order == "TO" and (group_by == "user" or "LS" in split)
+        accepted(
+            kind,
+            have == wanted and not (by_user and _too_early(parts)),
+            f"{args}: {have - wanted} too many, {wanted - have} gone, or out of order: {parts}",
+        )
+
+
+def _too_early(parts):
+    """Whether a user has a row in a part that is older than one in the part before."""
+    for before, after in itertools.combinations(parts, 2):
+        newest = {}
+        for user, _, stamp, _ in before:
+            newest[user] = max(stamp, newest.get(user, stamp))
+        if any(stamp < newest.get(user, stamp) for user, _, stamp, _ in after):
+            return True
+    return False
 
 
 def _may_be_refused(rows, want, behaviors):

@@ -195,7 +195,7 @@ def test_a_setting_is_taken_and_used_or_refused_by_its_name(log, data, model, ty
         result, said = attempt(
             kind,
             lambda: a_run(*arguments),
-            (*values, "own.yaml", "log.inter", "split leaves"),
+            (*values, "own.yaml", "log.inter", "split leaves", "there is no checkpoint"),
             leaves=(*RUN_LEAVES, "result.json", *_places(values.get("checkpoint_dir", "~"))),
             leaves_refused=("log/", "log_tensorboard/"),
         )

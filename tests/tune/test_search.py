@@ -170,12 +170,27 @@ def test_a_report_follows_every_validation_with_the_best_score_so_far(without_ra
     assert scores[-1] == record["score"]
 
 
-def test_a_failed_trial_does_not_stop_the_others_and_is_told_in_a_line(without_ray, capsys):
-    space = spaced("learning_rate: {choice: [0.01, -1, 0.02]}\n")
+@pytest.fixture
+def two_layers_fail(monkeypatch):
+    """Training a GRU4Rec of two layers is an error."""
+    loss = GRU4Rec.calculate_loss
+
+    def failing(model, rows):
+        if model.num_layers == 2:
+            raise ValueError("two layers are too many")
+        return loss(model, rows)
+
+    monkeypatch.setattr(GRU4Rec, "calculate_loss", failing)
+
+
+def test_a_failed_trial_does_not_stop_the_others_and_is_told_in_a_line(
+    without_ray, two_layers_fail, capsys
+):
+    space = spaced("num_layers: {choice: [1, 2, 3]}\n")
     assert main(command(space=space, search="grid")) == 0
     assert ["error" in record for record in records()] == [False, True, False]
     line = capsys.readouterr().out.splitlines()[3]
-    assert line.split()[:2] == ["failed", "learning_rate=-1:"] and "Invalid learning rate" in line
+    assert line.split()[:2] == ["failed", "num_layers=2:"] and "two layers are too many" in line
 
 
 def test_a_trial_whose_scores_are_not_finite_fails(without_ray, capsys, monkeypatch):
@@ -192,11 +207,13 @@ def test_a_trial_whose_scores_are_not_finite_fails(without_ray, capsys, monkeypa
     assert "scores of GRU4Rec are not finite" in capsys.readouterr().out
 
 
-def test_when_all_trials_fail_the_first_error_is_said_in_one_line(without_ray, capsys):
-    space = spaced("learning_rate: {choice: [-1, -2]}\n")
+def test_when_all_trials_fail_the_first_error_is_said_in_one_line(
+    without_ray, two_layers_fail, capsys
+):
+    space = spaced("num_layers: {choice: [2]}\nlearning_rate: {choice: [0.01, 0.02]}\n")
     assert main(command(space=space, search="grid")) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "all 2 trials failed" in line and "Invalid learning rate: -1" in line
+    assert "all 2 trials failed" in line and "two layers are too many" in line
     assert not list(Path("tune").rglob("*.pth")) and not list(Path("tune").rglob("best.*"))
 
 
