@@ -102,7 +102,7 @@ def test_every_command_of_the_page_runs_in_its_order(folder, tmp_path):
     assert tuned.count("learning_rate=") == 2
     for row in ("MarkovChain", "(one reverse step)", "(x_t zeroed)"):
         assert row in ablated
-    shutil.rmtree(folder / "results")
+    shutil.rmtree(folder / "benchmark")
     assert "mine, two levels" in said(
         "recbole-diffusion benchmark --config=benchmark.yaml --model=my_model:MyModel"
     )

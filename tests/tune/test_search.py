@@ -534,14 +534,23 @@ def test_a_search_with_ray_gives_settings_that_run_listens_on_the_loopback_and_r
 def test_ray_stops_what_falls_behind_keeps_what_is_done_and_tries_again_what_failed(
     local_ray, shop, capfd
 ):
-    space = spaced("learning_rate: {choice: [0.01, 1.0e-9, -1]}\n")
-    again = command(space=space, search="grid", epochs=20, stopping_step=50)
+    (shop / "failing.py").write_text(
+        "from recbole.model.sequential_recommender import GRU4Rec\n"
+        "class Failing(GRU4Rec):\n"
+        "    def __init__(self, config, dataset):\n"
+        "        if config['learning_rate'] == 0.5:\n"
+        "            raise ValueError('this rate fails')\n"
+        "        super().__init__(config, dataset)\n"
+    )
+    space = spaced("learning_rate: {choice: [0.01, 1.0e-9, 0.5]}\n")
+    settings = SMALL | {"epochs": 20, "stopping_step": 50}
+    again = command("failing:Failing", space=space, search="grid", **settings)
     assert main(again) == 0
     printed = capfd.readouterr().out
     best, stopped, failed = records()
     assert (best["stopped_by"], best["epoch"]) == ("epochs", 20)
     assert (stopped["stopped_by"], stopped["epoch"]) == ("scheduler", 2)
-    assert "Invalid learning rate" in failed["error"] and "failed" in printed
+    assert "this rate fails" in failed["error"] and "failed" in printed
     assert "stopped early" in printed and "trial 1: NDCG@10" in printed
     assert [str(path) for path in Path("tune").resolve().rglob("*.pth")] == [best["checkpoint"]]
     files = sorted(Path("tune").rglob("trial.json"))
