@@ -40,6 +40,7 @@ class CheckedRows(WholeRows):
         self.in_order = self._needs_time() or self.ready_made
         # T-DiffRec on a random split: the model reads the order, the split does not
         self.has_positions = self.in_order or self.config["ordered_history"]
+        self._first_file = None  # of a ready-made split, and its columns
         self._refuse_without_order()
 
     def _refuse_without_order(self):
@@ -98,6 +99,21 @@ class CheckedRows(WholeRows):
                 f"data set '{self.dataset_name}': {error}"
                 + (f" (with {', '.join(about)})" if about else "")
             ) from error
+
+    def _load_feat(self, filepath, source):
+        """Reads a file; the files of a ready-made split have the same columns, in any order."""
+        table = super()._load_feat(filepath, source)
+        if source != FeatureSource.INTERACTION or not self.ready_made or table is None:
+            return table
+        columns = sorted(f"{name}:{self.field2type[name].value}" for name in table)
+        self._first_file = self._first_file or (filepath, columns)
+        path, first = self._first_file
+        if columns != first:
+            raise DataError(
+                f"{filepath} line 1: the columns are {', '.join(columns)}, and those of {path} are "
+                f"{', '.join(first)}: name those of all files with load_col"
+            )
+        return table
 
     def _refuse_filters(self):
         """Ready-made splits are what their authors cut: a filter would change the held-out rows."""

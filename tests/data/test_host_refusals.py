@@ -47,3 +47,31 @@ def test_what_is_held_out_by_the_files_is_what_is_predicted(tmp_path, write_inte
             build_data(tmp_path, model, **settings)
     write_inter(tmp_path, "tiny", rows["test"][:1], part="test")  # the control
     build_data(tmp_path, "Pop", **settings)
+
+
+def test_the_files_of_a_split_have_the_same_columns(tmp_path, write_inter, build_data):
+    plain = "user_id:token item_id:token timestamp:float"
+    more = "tags:token_seq timestamp:float user_id:token item_id:token"
+    rows = {"train": 5, "valid": 1, "test": 1}
+    settings = {"benchmark_filename": list(rows), "topk": [1], "valid_metric": "NDCG@1"}
+
+    def put(part, columns, first):
+        lines = [("u0", f"i{first + n}", first + n) for n in range(rows[part])]
+        if columns == more:
+            lines = [("a b", time, user, item) for user, item, time in lines]
+        write_inter(tmp_path, "tiny", lines, columns, part=part)
+
+    for number, part in enumerate(rows):
+        put(part, plain, 10 * number)
+    build_data(tmp_path, "Pop", **settings)  # the control
+    put("valid", more, 10)
+    wrong = (
+        r"tiny.valid.inter line 1: the columns are .*tags:token_seq.* those of .*tiny.train.inter"
+    )
+    with pytest.raises(DataError, match=wrong):
+        build_data(tmp_path, "Pop", **settings)
+    columns = {"inter": ["user_id", "item_id", "timestamp"]}
+    build_data(tmp_path, "Pop", **settings, load_col=columns)
+    for number, part in enumerate(rows):
+        put(part, more, 10 * number)
+    build_data(tmp_path, "Pop", **settings)

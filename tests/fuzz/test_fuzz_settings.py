@@ -16,7 +16,8 @@ from recbole_diffusion.cli.parsing import one_line
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.testing.made_up import chain, write
 
-MODELS = ["Pop", "MarkovChain", "SASRec", "DiffRec"]
+MODELS = ["Pop", "MarkovChain", "SASRec", "DiffRec", "ICDDT", "DreamRec", "DimeRec", "DiffuRec"]
+MODELS += ["LDiffRec", "LTDiffRec", "LightGCN", "BERT4Rec", "GRU4Rec", "MultiVAE", "EASE"]
 BASE = {
     "data_path": ".",
     "use_gpu": False,
@@ -30,6 +31,15 @@ BASE = {
     "n_heads": 1,
     "dims_dnn": [8],
     "steps": 2,
+    "diffusion_steps": 4,
+    "sampling_steps": 2,
+    "n_negatives": 3,
+    "embedding_size": 8,
+    "latent_dimension": 4,
+    "mlp_hidden_size": [8],
+    "in_dims": [4],
+    "n_cate": 2,
+    "cluster_epochs": 1,
     "MAX_ITEM_LIST_LENGTH": 5,
     "epochs": 1,
     "result_file": "result.json",
@@ -111,6 +121,7 @@ ODD = st.sampled_from(
     ]
     + ["9" * 30, "-" + "9" * 30, "9" * 5000, "adam", "adma", "gelu", "BPR", "CE", "user_id", "buy"]
 )
+TRAINED = ("training loss", "scores")  # of refusals when training has begun
 NOT_TRIED = {  # what waits for other machines, or cannot end soon
     "log_wandb", "wandb_project", "nproc", "world_size", "ip", "port", "offset", "local_rank",
     "device", "gpu_id", "use_gpu",
@@ -195,10 +206,12 @@ def test_a_setting_is_taken_and_used_or_refused_by_its_name(log, data, model, ty
         result, said = attempt(
             kind,
             lambda: a_run(*arguments),
-            (*values, "own.yaml", "log.inter", "split leaves", "there is no checkpoint"),
+            (*values, "own.yaml", "log.inter", "split leaves", "there is no checkpoint", *TRAINED),
             leaves=(*RUN_LEAVES, "result.json", *_places(values.get("checkpoint_dir", "~"))),
-            leaves_refused=("log/", "log_tensorboard/"),
+            leaves_refused=(*RUN_LEAVES, *_places(values.get("checkpoint_dir", "~"))),
         )
+        if said is not None and Path("saved").exists() and not any(map(said.count, TRAINED)):
+            raise Broken(f"left saved/, and training never began: {said}")
         if Path("evil").exists():
             raise Broken("code of a setting was run")
         if said is None:

@@ -100,7 +100,7 @@ def test_a_ready_made_split_is_read_as_it_was_cut(data, model, behaviors, overla
         says = ("log.", "split leaves", "topk", "target_behavior", "inter_num_interval")
         loaded, said = attempt(kind, lambda: load(model, **settings), (*says, "allow_overlap"))
         readings = [read(part, behaviors) for part in content]
-        legal = REFUSED not in readings
+        legal = REFUSED not in readings and len(set(map(columns_of, content))) == 1
         parts = [reading.rows for reading in readings]
         target = "buy" if behaviors else None
         wrong = legal and seen_too_early(parts)
@@ -117,6 +117,12 @@ def test_a_ready_made_split_is_read_as_it_was_cut(data, model, behaviors, overla
         elif legal and all(reading.must for reading in readings):
             if want[0] and want[2] and (overlap or not wrong) and _sane(parts, target):
                 raise Broken(f"a legal split is refused: {said}")
+
+
+def columns_of(content):
+    """The columns of a file with their types, in no order."""
+    head = content.decode("utf-8").removeprefix("\ufeff").replace("\r", "\n").partition("\n")[0]
+    return frozenset(head.split("\t"))
 
 
 def seen_too_early(parts):
