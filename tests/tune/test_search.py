@@ -547,7 +547,7 @@ def test_ray_stops_what_falls_behind_keeps_what_is_done_and_tries_again_what_fai
     again = command("failing:Failing", space=space, search="grid", **settings)
     assert main(again) == 0
     printed = capfd.readouterr().out
-    best, stopped, failed = records()
+    best, stopped, failed = records("tune/Failing-shop")
     assert (best["stopped_by"], best["epoch"]) == ("epochs", 20)
     assert (stopped["stopped_by"], stopped["epoch"]) == ("scheduler", 2)
     assert "this rate fails" in failed["error"] and "failed" in printed
