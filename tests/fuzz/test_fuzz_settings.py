@@ -1,5 +1,6 @@
 """A setting is taken and the run ends with finite metrics, or it is refused by its name."""
 
+import contextlib
 import json
 import math
 import os
@@ -220,12 +221,11 @@ def test_a_setting_is_taken_and_used_or_refused_by_its_name(log, data, model, ty
 
 
 def _places(text):
-    """The folders of a path that stands in YAML."""
-    try:
-        path = str(yaml.safe_load(text))
-    except (yaml.YAMLError, ValueError):
-        path = text
-    return path.strip() + "/", path.partition("/")[0] + "/"
+    """The beginnings of a path that stands in YAML, as it is read or as it is written."""
+    paths = [text.strip()]
+    with contextlib.suppress(yaml.YAMLError, ValueError):
+        paths.append(str(yaml.safe_load(text)).strip())
+    return tuple(path.partition("/")[0] + "/" for path in paths if path)
 
 
 # ---------------------------------------------------------------- command lines
