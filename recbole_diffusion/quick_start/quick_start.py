@@ -1,6 +1,7 @@
 """One run from settings to test metrics; the path that run, benchmark and tune share."""
 
 import json
+import os
 import sys
 from logging import getLogger
 from pathlib import Path
@@ -240,7 +241,7 @@ def _resume_file(config):
     if not wanted:
         return None
     path = newest_last(config) if wanted is True else wanted
-    if path is not None and not Path(path).is_file():
+    if path is not None and not os.path.isfile(path):  # False too for a name that is too long
         raise checkpoint.CheckpointError(f"there is no checkpoint {path}")
     if path is None:
         getLogger().warning(

@@ -6,6 +6,7 @@ the best validation score. Both are read with ``weights_only=True``.
 
 import hashlib
 import json
+import os
 import pickle
 import zipfile
 from logging import getLogger
@@ -108,7 +109,7 @@ def load(path, device="cpu"):
     Raises:
         CheckpointError: if the file is missing, holds code, is damaged, or is none of ours.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):  # False too for a name that is too long
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
         _refuse_packed(path)

@@ -106,6 +106,7 @@ def test_a_refusal_moves_no_cursor(arguments, shown, capsys):
     "setting, message",
     [
         ("--resume=nowhere.last.pth", "there is no checkpoint nowhere.last.pth"),
+        (f"--resume={'é' * 200}", "there is no checkpoint éé"),
         ("--checkpoint_dir=a.yaml/kept", "checkpoint_dir 'a.yaml/kept': a.yaml is a file"),
         ("--result_file=saved", "result_file 'saved' is a folder of checkpoint_dir 'saved'"),
     ],
