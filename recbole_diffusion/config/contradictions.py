@@ -10,6 +10,7 @@ from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.kinds import shown
 from recbole_diffusion.config.values import ConfigError
 
+OF_A_TRANSFORM = {"mask_itemseq": "mask_ratio", "crop_itemseq": "eta", "reorder_itemseq": "beta"}
 WITHOUT_K = ("gauc", "auc", "mae", "rmse", "logloss")  # metrics that have one value
 
 
@@ -43,6 +44,9 @@ def check(config):
     if config["adam_betas"] is not None and "adam" not in config["learner"].lower():
         raise ConfigError(f"adam_betas is set but the learner is {config['learner']}")
     _check_valid_metric(config)
+    needed = OF_A_TRANSFORM.get(config["transform"])
+    if needed is not None and config[needed] is None:
+        raise ConfigError(f"transform is {config['transform']}, which needs {needed}: a share")
 
 
 def _check_columns(config):

@@ -70,8 +70,10 @@ SHARED = {
     "relation_kg_num_interval": "interval or ~",
     "MAX_ITEM_LIST_LENGTH": "size",
     "shuffle": "bool",
-    "transform": "str in [mask_itemseq, inverse_itemseq, crop_itemseq, reorder_itemseq, "
-    "user_defined] or ~",
+    # RecBole's user_defined one does nothing until RecBole itself is edited.
+    "transform": "str in [mask_itemseq, inverse_itemseq, crop_itemseq, reorder_itemseq] or ~",
+    "mask_ratio": "float in (0, 1] or ~",
+    "eta": "float in (0, 1] or ~",
     # training
     "epochs": "int above 0",
     "train_batch_size": "int above 0",

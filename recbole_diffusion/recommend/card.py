@@ -5,6 +5,7 @@ import json
 import yaml
 
 from recbole_diffusion import __version__
+from recbole_diffusion.config.keys import of_kind
 
 
 def card(recommender, state, about, checks=None):
@@ -90,7 +91,7 @@ def protocol(state):
     """How it was measured (str)."""
     config = json.loads(state["config"])
     lines = ["## Protocol\n"]
-    for key in ("eval_args", "SPLIT", "train_rows", "target_behavior", "candidates"):
+    for key in of_kind("protocol"):
         if config.get(key) is not None:
             lines.append(f"- {key}: `{json.dumps(config[key])}`")
     lines.append(

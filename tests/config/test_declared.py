@@ -350,3 +350,16 @@ def test_a_stranger_that_declares_nothing_is_left_alone(tmp_path, monkeypatch):
     assert accepted(model, knob=0.5, lever="x")["knob"] == 0.5
     with pytest.raises(ConfigError, match="wheel is 0.5, it must be a whole number above 0"):
         accepted(model, wheel=0.5)
+
+
+@pytest.mark.parametrize(
+    "transform, needed",
+    [("mask_itemseq", "mask_ratio"), ("crop_itemseq", "eta"), ("reorder_itemseq", "beta")],
+)
+def test_a_transform_needs_its_share(transform, needed):
+    with pytest.raises(ConfigError, match=f"transform is {transform}, which needs {needed}"):
+        Config("SASRec", "mine", config_dict={"transform": transform})
+    given = {"transform": transform, needed: 0.5}
+    assert Config("SASRec", "mine", config_dict=given)[needed] == 0.5
+    with pytest.raises(ConfigError, match="transform is 'user_defined', it must be one of"):
+        Config("SASRec", "mine", config_dict={"transform": "user_defined"})
