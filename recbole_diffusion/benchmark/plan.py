@@ -242,7 +242,7 @@ def make_plan(options, file=None):
     if values["ablate"]:
         entries = _with_ablations(entries)
     for entry in entries:
-        refuse_unnamed((settings | entry.settings).get("pretrain"), "pretrain of a file")
+        refuse_unnamed((settings | entry.settings).get("pretrain"), "pretrain of a file", "classes")
     labels = [entry.label for entry in entries] + list(external)
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:

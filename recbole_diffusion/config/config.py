@@ -109,7 +109,7 @@ class Config(HostConfig):
         for key in of_kind("class"):
             given = key in self.variable_config_dict or (key == "model" and model is not None)
             if key in self._file_of and not given:
-                refuse_unnamed(self.file_config_dict[key], f"{self._file_of[key]}: {key}")
+                refuse_unnamed(self.file_config_dict[key], f"{self._file_of[key]}: {key}", key)
         model = model if model is not None else self.external_config_dict.get("model")
         dataset = dataset if dataset is not None else self.external_config_dict.get("dataset")
         for name, value in (("model", model), ("dataset", dataset)):

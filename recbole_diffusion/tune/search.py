@@ -125,7 +125,7 @@ def plan(model, dataset, space, trials, search, scheduler, files, settings, conc
         if key in given:
             raise ConfigError(f"{key} cannot be set: every trial has its own")
     for key, name in (("model", model), ("pretrain", given.get("pretrain"))):
-        refuse_unnamed(name, f"the {key} of a settings file")
+        refuse_unnamed(name, f"the {key} of a settings file", key)
     canonical, model_class = resolve(model)
     file = space or space_file(model_class)
     if space is None and not (file and file.is_file()):
