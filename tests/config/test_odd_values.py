@@ -45,7 +45,7 @@ def test_a_configuration_takes_an_odd_value_or_names_its_key(tmp_path, monkeypat
 @pytest.mark.slow
 def test_a_run_with_an_odd_value_ends_or_names_its_key(shop, small):
     ended = 0
-    for model, key, value in drawn(150, seed=2):
+    for model, key, value in drawn(220, seed=2):
         settings = small(model, epochs=1, topk=[5], valid_metric="NDCG@5") | {key: value}
         try:
             run_recbole_diffusion(model, "shop", config_dict=settings, saved=False)
