@@ -157,6 +157,7 @@ def test_the_best_trial_on_validation_is_what_is_seeded_and_trials_see_no_test(w
     assert not list(shop.glob("out/checkpoints/*trial*/*.pth"))
 
 
+@pytest.mark.slow
 def test_a_strangers_key_in_settings_of_all_rows_warns_the_others_also_in_their_processes(
     stranger, shop
 ):
