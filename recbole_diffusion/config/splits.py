@@ -69,29 +69,45 @@ def _columns(settings, key, default=()):
     return value.get("inter") or () if isinstance(value, dict) else default
 
 
-def describe(eval_args, files=None, sequences=False):
+def describe(eval_args, files=None, sequences=None, behaviors=None, new_items=False, seed=None):
     """A split in words.
 
     Args:
-        eval_args (dict): all of its parts.
+        eval_args (dict): its parts; what an older journal did not record may be missing.
         files (list of str): of a ready-made split, ``benchmark_filename``.
-        sequences (bool): whether whole sequences are split, ``SPLIT: sequence``.
+        sequences (str): ``SPLIT``; not None where whole sequences are split.
+        behaviors (str or list of str): what is held out alone, ``target_behavior``.
+        new_items (bool): ``held_out_items: new``.
+        seed (int): that a random split is drawn from, if it is to be said.
 
     Returns:
-        str: such as ``leave-one-out in time order``.
+        str: such as ``leave-one-out in time order``; None where nothing is known of the split.
     """
-    whole = "whole sequences " if sequences else ""
-    if files is not None:
-        return f"{whole}as in the files {', '.join(files)}"
-    order = {"TO": "in time order", "RO": "in random order"}[eval_args["order"]]
-    ((split, how),) = eval_args["split"].items()
-    if split == "LS":
-        held_out = {"valid_only": ", for validation only", "test_only": ", for test only"}
-        return f"leave-one-out {order}{held_out.get(how, '')}"
-    shares = ":".join(f"{share:g}" for share in how)
+    if files:
+        whole = " of whole sequences" if sequences else ""
+        return f"ready-made split{whole} ({', '.join(map(str, files))})"
+    (kind, value), *_ = {**(eval_args.get("split") or {}), "": None}.items()
+    each = "each user's" if str(eval_args.get("group_by")).lower() == "user" else "all"
     if sequences:
-        return f"{whole}{order}, {shares}"
-    each = "each user's" if str(eval_args["group_by"]).lower() == "user" else "all"
-    if split == "TS":
-        return f"{each} interactions cut at moments in time, {shares}"
-    return f"{each} interactions {order}, {shares}"
+        return f"whole sequences held out by {_ratio(value)} in time order"
+    if kind == "LS":
+        alone = {"valid_only": " for validation alone", "test_only": " for test alone"}
+        words = "leave-one-out" + alone.get(value, "")
+    elif kind == "RS":
+        words = f"{_ratio(value)} of {each} interactions"
+    elif kind == "TS":
+        words = f"split at the times {_ratio(value)}"
+    else:
+        return None
+    if behaviors:
+        named = behaviors if isinstance(behaviors, list) else [behaviors]
+        words += f" of {' and '.join(map(str, named))}"
+    if new_items:
+        words += " of items new to their user"
+    if eval_args.get("order") != "RO":
+        return f"{words} in time order"
+    return f"{words} at random" + ("" if seed is None else f" from seed {seed}")
+
+
+def _ratio(parts):
+    return " : ".join(map(str, parts)) if isinstance(parts, list) else str(parts)

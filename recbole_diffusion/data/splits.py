@@ -297,7 +297,11 @@ class BehaviorData(CheckedRows):
     def _count(self, datasets):
         """Writes the split report."""
         words = splits.describe(
-            self.config["eval_args"], self.config["benchmark_filename"], self.whole_sequences
+            self.config["eval_args"],
+            self.config["benchmark_filename"],
+            self.config["SPLIT"],
+            self.behavior_field and self.config["target_behavior"],
+            self.new_items,
         )
         self.split_report["split"] = words
         if self.config.split_not_said:

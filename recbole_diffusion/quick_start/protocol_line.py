@@ -2,6 +2,7 @@
 
 from recbole.utils import ModelType
 
+from recbole_diffusion.config import splits
 from recbole_diffusion.quick_start.split_seed import split_seed
 
 
@@ -55,42 +56,16 @@ def protocol_line(found):
     if found["test_rows"] != found.get("test_targets", found["test_rows"]):
         rows += f" of {found['test_rows']:,} users"
     mask = f"history {'masked' if found['mask_history'] else 'not masked'}"
-    parts = [_split(found), rows, mask, _ranked(found), _device(found.get("device"))]
+    split = splits.describe(
+        found["eval_args"],
+        found.get("split_files"),
+        found.get("split_sequences"),
+        found.get("behaviors"),
+        found.get("held_out_items") == "new",
+        found.get("split_seed"),
+    )
+    parts = [split, rows, mask, _ranked(found), _device(found.get("device"))]
     return ", ".join(part for part in parts if part)
-
-
-def _split(found):
-    eval_args = found["eval_args"]
-    if found.get("split_files"):
-        whole = " of whole sequences" if found.get("split_sequences") else ""
-        return f"ready-made split{whole} ({', '.join(map(str, found['split_files']))})"
-    (kind, value), *_ = {**eval_args.get("split", {}), "": None}.items()
-    of_user = "each user's" if eval_args.get("group_by") == "user" else "all"
-    if found.get("split_sequences"):
-        return f"whole sequences held out by {_ratio(value)} in time order"
-    if kind == "LS":
-        alone = {"valid_only": " for validation alone", "test_only": " for test alone"}
-        words = "leave-one-out" + alone.get(value, "")
-    elif kind == "RS":
-        words = f"{_ratio(value)} of {of_user} interactions"
-    elif kind == "TS":
-        words = f"split at the times {_ratio(value)}"
-    else:
-        return None
-    if found.get("behaviors"):
-        named = found["behaviors"]
-        named = named if isinstance(named, list) else [named]
-        words += f" of {' and '.join(map(str, named))}"
-    if found.get("held_out_items") == "new":
-        words += " of items new to their user"
-    if eval_args.get("order") != "RO":
-        return f"{words} in time order"
-    seed = found.get("split_seed")
-    return f"{words} at random" + ("" if seed is None else f" from seed {seed}")
-
-
-def _ratio(parts):
-    return " : ".join(map(str, parts)) if isinstance(parts, list) else str(parts)
 
 
 def _ranked(found):

@@ -58,7 +58,8 @@ def test_all_kinds_of_models_hold_out_the_same_rows(behaviors, configured):
     assert min(map(len, held_out)) > 5
     for model, (theirs, said) in found.items():
         assert theirs == held_out, model
-        assert said["split"] == report["split"] == "leave-one-out in time order"
+        of_buys = " of buy" if behaviors else ""
+        assert said["split"] == report["split"] == f"leave-one-out{of_buys} in time order"
     random = {"eval_args": {"split": RATIO, "order": "RO"}}
     assert rows_of(configured("Pop", **behaviors, **random))[0] != held_out  # the control
 
@@ -139,7 +140,7 @@ def test_without_times_general_models_are_split_at_random_and_sequential_ones_re
     torch.manual_seed(1)
     data = get_dataset(config)(config)
     assert min(map(len, data.build())) > 5
-    assert data.split_report["split"] == "each user's interactions in random order, 0.8:0.1:0.1"
+    assert data.split_report["split"] == "0.8 : 0.1 : 0.1 of each user's interactions at random"
     with pytest.raises(DataError, match="column 'timestamp' is not among the loaded columns"):
         rows_of(configured("SASRec", "timeless"))
     last = configured("Pop", "timeless", eval_args={"split": LAST})
@@ -191,7 +192,7 @@ def test_the_default_is_told_once_and_what_is_said_is_not(configured, caplog):
     caplog.clear()
     _, report = rows_of(configured("Pop", eval_args={"split": RATIO, "order": "TO"}))
     assert "eval_args does not say" not in caplog.text
-    assert report["split"] == "each user's interactions in time order, 0.8:0.1:0.1"
+    assert report["split"] == "0.8 : 0.1 : 0.1 of each user's interactions in time order"
 
 
 def by(split, order="TO", group_by="user"):
@@ -202,12 +203,16 @@ def by(split, order="TO", group_by="user"):
     "arguments, words",
     [
         ([by(LAST)], "leave-one-out in time order"),
-        ([by(LAST, "RO")], "leave-one-out in random order"),
-        ([by({"LS": "test_only"})], "leave-one-out in time order, for test only"),
-        ([by({"RS": [8, 1, 1]}, "RO", None)], "all interactions in random order, 8:1:1"),
-        ([by({"TS": [8, 1, 1]})], "each user's interactions cut at moments in time, 8:1:1"),
-        ([by(LAST), ["train", "valid", "test"]], "as in the files train, valid, test"),
-        ([by(RATIO), None, True], "whole sequences in time order, 0.8:0.1:0.1"),
+        ([by(LAST, "RO")], "leave-one-out at random"),
+        ([by({"LS": "test_only"})], "leave-one-out for test alone in time order"),
+        ([by({"RS": [8, 1, 1]}, "RO", None)], "8 : 1 : 1 of all interactions at random"),
+        ([by({"TS": [8, 1, 1]})], "split at the times 8 : 1 : 1 in time order"),
+        ([by(LAST), ["train", "valid", "test"]], "ready-made split (train, valid, test)"),
+        ([by(RATIO), None, "sequence"],
+         "whole sequences held out by 0.8 : 0.1 : 0.1 in time order"),
+        ([by(LAST), None, None, ["buy", "cart"], True],
+         "leave-one-out of buy and cart of items new to their user in time order"),
+        ([by(LAST, "RO"), None, None, None, False, 7], "leave-one-out at random from seed 7"),
     ],
     ids=str,
 )  # fmt: skip
