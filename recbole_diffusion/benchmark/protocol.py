@@ -2,9 +2,10 @@
 
 import hashlib
 
-import numpy as np
+import torch
 
 from recbole_diffusion.data.loading import POSITION
+from recbole_diffusion.data.seen_before import seen_before as had_before
 from recbole_diffusion.quick_start.protocol_line import measured
 
 # In words, why two models cannot stand in one table.
@@ -96,22 +97,16 @@ def seen_before(past, held_out):
         float: in 0..1.
     """
 
-    def pairs(users, items):
-        return users.numpy().astype(np.int64) * held_out.item_num + items.numpy()
+    def pairs(rows):
+        return rows[held_out.uid_field] * held_out.item_num + rows[held_out.iid_field]
 
-    fields = (held_out.uid_field, held_out.iid_field)
-    target = pairs(*(held_out.inter_feat[field] for field in fields))
+    rows = held_out.inter_feat
     if getattr(held_out, "in_order", False):
-        stored = pairs(*(held_out.store[field] for field in fields))
-        user = held_out.store[held_out.uid_field].numpy()
-        position = np.arange(len(stored)) - held_out.start.numpy()[user]
-        pair, first = np.unique(stored, return_index=True)  # in order: the first is earliest
-        place = np.searchsorted(pair, target).clip(max=len(pair) - 1)
-        known = pair[place] == target
-        earlier = position[first[place]] < held_out.inter_feat[POSITION].numpy()
-        return float((known & earlier).mean())
-    before = [pairs(*(part.inter_feat[field] for field in fields)) for part in past]
-    return float(np.isin(target, np.concatenate(before)).mean())
+        place = held_out.start[rows[held_out.uid_field]] + rows[POSITION]
+        seen = had_before(pairs(rows), place, pairs(held_out.store))
+    else:
+        seen = torch.isin(pairs(rows), torch.cat([pairs(part.inter_feat) for part in past]))
+    return seen.double().mean().item()
 
 
 def refusal(protocol, table):
