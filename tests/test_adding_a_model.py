@@ -83,6 +83,7 @@ def test_every_command_of_the_page_runs_in_its_order(folder, tmp_path):
     environment = os.environ | {
         "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(REPOSITORY),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # a reader of the page has pytest alone
     }
 
     def said(command):

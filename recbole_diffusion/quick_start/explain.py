@@ -45,11 +45,7 @@ def naming_settings(config):
             raise
         words = f"{config['model']} does not take its settings: {_line(error)}"
         raise ConfigError(f"{words}{_words(_given(config))}") from error
-    except (
-        MemoryError,
-        RuntimeError,
-        IndexError,
-    ) as error:  # after NotImplementedError
+    except (MemoryError, RuntimeError, IndexError) as error:
         cause = _cause(config, error)
         if cause is None:
             raise

@@ -193,7 +193,8 @@ def test_a_value_in_two_intervals_is_refused_with_its_line(refused):
 def test_an_interval_that_is_none_is_refused(interval, refused):
     # RecBole would leave it out, and without any interval take every value.
     words = refused(RATED, columns=STARS, **from_ratings(dislike="[1,3]", like=interval))
-    assert "behavior_from is" in words and "an interval like [5,inf)" in words
+    assert "behavior_from is" in words and f"'{interval}'" in words
+    assert "an interval like [5,inf)" in words
 
 
 def test_a_derived_behaviour_needs_a_column_of_numbers(refused):
@@ -382,7 +383,7 @@ def test_filters_are_refused_with_a_ready_made_split(setting, ready_made, refuse
 @pytest.mark.parametrize("files", [PARTS[:1], PARTS[:2], [*PARTS, "more"], "train", []])
 def test_a_ready_made_split_has_three_or_four_files(files, ready_made, refused):
     words = refused(None, benchmark_filename=files)
-    assert "benchmark_filename" in words and str(files) in words
+    assert "train, valid, test and optionally history" in words and str(files) in words
 
 
 def test_a_missing_file_of_a_ready_made_split_is_named(ready_made, tmp_path, build_data):

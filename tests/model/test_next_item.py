@@ -98,8 +98,9 @@ def test_the_numbers_are_those_of_before_the_models_had_a_common_base(model, wha
     torch.manual_seed(2)
     with torch.no_grad():
         found += model.predict(batch).tolist()
-    # Three steps of training lift the rounding of another processor to some 2e-6.
-    assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    # One score of the exact walk was seen 1.8e-6 off on another processor, by rounding.
+    tolerance = 1e-5 if what == "exact" else 1e-6
+    assert found == pytest.approx(expected, rel=tolerance, abs=tolerance)
 
 
 # ------------------------------------------------------------------ the base
