@@ -9,19 +9,31 @@ import recbole_diffusion
 
 PACKAGE = Path(recbole_diffusion.__file__).parent
 PLAIN_DATA = {"data.lines", "data.runs", "data.loading"}  # helpers that a model may use
-BELOW = {"lazy", "compat", "doors", "diffusion", "config", "data", "model", "evaluator", "trainer"}
+BELOW = {
+    "lazy",
+    "ranks",
+    "compat",
+    "doors",
+    "diffusion",
+    "config",
+    "data",
+    "model",
+    "evaluator",
+    "trainer",
+}
 
 # Folder or file at the top: what it may import. A name with a dot is one file of a folder.
 MAY_KNOW = {
     "lazy": set(),
+    "ranks": set(),
     "compat": set(),
     "doors": set(),
-    "diffusion": set(),
-    "config": {"lazy", "compat", "doors"},
+    "diffusion": {"ranks"},
+    "config": {"lazy", "ranks", "compat", "doors"},
     "data": {"config"},
-    "model": {"diffusion", "config", *PLAIN_DATA},
-    "evaluator": {"lazy", "config", "data", "diffusion"},
-    "trainer": {"lazy", "config", "data", "diffusion", "model", "evaluator"},
+    "model": {"ranks", "diffusion", "config", *PLAIN_DATA},
+    "evaluator": {"lazy", "ranks", "config", "data", "diffusion"},
+    "trainer": {"lazy", "ranks", "compat", "config", "data", "diffusion", "model", "evaluator"},
     "quick_start": BELOW,
     "saved_run": {"quick_start"},
     "tune": BELOW | {"quick_start"},

@@ -2,7 +2,7 @@
 
 import sys
 
-from recbole_diffusion import __version__
+from recbole_diffusion import __version__, ranks
 from recbole_diffusion.cli.benchmark import BENCHMARK_HELP, benchmark
 from recbole_diffusion.cli.doctor import doctor
 from recbole_diffusion.cli.export import export
@@ -37,6 +37,15 @@ def main(arguments=None):
         int: exit code; 2 for a mistake of the user, said in one line.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if ranks.started() > 1 and arguments[:1] != ["run"]:
+        if ranks.speaks():
+            what = f"'{arguments[0]}'" if arguments else "this"
+            print(
+                f"recbole-diffusion: torchrun starts several processes of 'run'; {one_line(what)} "
+                "needs one: leave torchrun out",
+                file=sys.stderr,
+            )
+        return 2
     if too_old():
         print(too_old(), file=sys.stderr)
         return 2
@@ -70,11 +79,23 @@ def main(arguments=None):
     except KeyboardInterrupt as stop:
         how = str(stop) or "the same command with --resume goes on after the last whole epoch"
         word, code = ("terminated", 143) if is_sigterm(stop) else ("interrupted", 130)
-        print(f"recbole-diffusion: {word}; {how}", file=sys.stderr)
+        if ranks.speaks():
+            print(f"recbole-diffusion: {word}; {how}", file=sys.stderr)
         return code
+    except RuntimeError as error:
+        if not ranks.is_lost(error):
+            raise
+        if ranks.speaks():
+            print(
+                f"recbole-diffusion: another process of the run is gone: {one_line(str(error))}",
+                file=sys.stderr,
+            )
+        return 1
     except (ValueError, OSError, ImportError) as error:
         if "state=DEBUG" in " ".join(arguments):
             raise
+        if not ranks.speaks():
+            return 2
         hint = ""
         if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "recbole"):
             hint = f": the libraries are not installed for this Python; {how_to_install()}"

@@ -1,5 +1,6 @@
 """``recbole-diffusion run``: one model on one data set."""
 
+from recbole_diffusion import ranks
 from recbole_diffusion.cli.parsing import parse_settings
 
 RUN_HELP = """\
@@ -9,6 +10,7 @@ Every setting is a --key=value (or --key value); values are read as YAML:
   recbole-diffusion run --model=ICDDT --dataset=retail --learning_rate=1e-3 --topk=[10,20]
   recbole-diffusion run --model=SASRec --dataset=retail --config_files="a.yaml b.yaml"
   recbole-diffusion run --resume            go on where a killed run stopped
+  torchrun --nproc_per_node=2 -m recbole_diffusion run ...   two processes, or two GPUs
 Without arguments ICDDT runs on ml-100k, which RecBole brings along."""
 
 
@@ -29,7 +31,8 @@ def run(arguments):
         int: exit code.
     """
     if {"-h", "--help"} & set(arguments):
-        print(RUN_HELP)
+        if ranks.speaks():
+            print(RUN_HELP)
         return 0
     from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 
@@ -41,7 +44,8 @@ def run(arguments):
         model = "ICDDT" if model is None else model
         dataset = "ml-100k" if dataset is None else dataset
     result = run_recbole_diffusion(model, dataset, files, settings)
-    print(table(result))
+    if ranks.first():
+        print(table(result))
     return 0
 
 

@@ -104,7 +104,8 @@ class Config(HostConfig):
     def _get_model_and_dataset(self, model, dataset):
         if "local_rank" in self.external_config_dict:  # RecBole would open a port
             raise ConfigError(
-                "local_rank is set, but several processes for a run are not supported"
+                "local_rank is set, but torchrun numbers the processes of a run: leave it out and "
+                "start torchrun --nproc_per_node=2 run_recbole_diffusion.py ..."
             )
         for key in of_kind("class"):
             given = key in self.variable_config_dict or (key == "model" and model is not None)

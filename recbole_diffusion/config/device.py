@@ -1,9 +1,11 @@
 """On which device does a run compute? One that was asked for and is not there is refused."""
 
+import os
 import re
 
 import torch
 
+from recbole_diffusion import ranks
 from recbole_diffusion.config.values import ConfigError
 
 _IDS = re.compile(r"(\d+|(GPU|MIG)-[\w/-]+)(,(\d+|(GPU|MIG)-[\w/-]+))*$")
@@ -37,7 +39,27 @@ def settle(settings, asked):
         ids = device.partition(":")[2]
     if device == "cpu" or not settings["use_gpu"]:
         ids = ""
+    if ids and ranks.count() > 1:
+        numbered = "gpu_id" in asked or (device is not None and ":" in device)
+        ids = _of_this_process(ids if numbered else os.environ.get("CUDA_VISIBLE_DEVICES"))
     settings["gpu_id"] = ids
+
+
+def _of_this_process(ids):
+    """The GPU of one of several processes: each has its own, and sees no other.
+
+    Raises:
+        ConfigError: if fewer were asked for than there are processes on the machine.
+    """
+    if not ids:
+        return str(ranks.here())
+    given = ids.split(",")
+    if ranks.here() >= len(given):
+        raise ConfigError(
+            f"gpu_id is {ids}, which has no GPU for process {ranks.here() + 1} of this machine: "
+            "start as many with --nproc_per_node as there are GPUs"
+        )
+    return given[ranks.here()]
 
 
 def check(config, asked):

@@ -22,6 +22,8 @@ class Traits(NamedTuple):
         user_batches (bool): it trains on batches of users instead of interactions.
         croppable (bool): loss and scores are the same on batches that are cropped to their longest
             history.
+        mean_loss (bool): its loss is a mean over the rows of a batch, or over its targets where it
+            trains on all positions, so that several processes can divide the batch (torchrun).
         item_table (bool): its constructor takes ``item_table``, the embeddings that items begin
             with (``item_embeddings``, ``pretrain``).
         item_clusters (bool): its constructor takes ``cluster_ids``, the cluster of each item, and
@@ -56,6 +58,7 @@ class Traits(NamedTuple):
     ordered_history: bool = False
     user_batches: bool = False
     croppable: bool = False
+    mean_loss: bool = False
     item_table: bool = False
     item_clusters: bool = False
     fused_adam: bool = False
@@ -71,12 +74,13 @@ class Traits(NamedTuple):
 
 
 # What RecBole's classes do not say themselves. Croppable: seen to give the same loss and scores on
-# cropped batches. Not STAMP: it averages the padding's embedding in. The data sets: those that
-# RecBole finds by their names; FEARec reads the prefixes that RecBole's stores, unlike ours.
+# cropped batches. Not STAMP: it averages the padding's embedding in. Mean
+# loss: seen to take the same steps by two processes as by one. The data sets: those that RecBole
+# finds by their names; FEARec reads the prefixes that RecBole's stores, unlike ours.
 OF_THE_HOST = {
+    **dict.fromkeys(("SASRec", "GRU4Rec", "NARM"), Traits(croppable=True, mean_loss=True)),
     **dict.fromkeys(
-        ("SASRec", "GRU4Rec", "BERT4Rec", "NARM", "SRGNN", "GCSAN", "CORE", "FPMC", "TransRec"),
-        Traits(croppable=True),
+        ("BERT4Rec", "SRGNN", "GCSAN", "CORE", "FPMC", "TransRec"), Traits(croppable=True)
     ),
     "DIEN": Traits(dataset_class="recbole.data.dataset:DIENDataset"),
     "GRU4RecKG": Traits(dataset_class="recbole.data.dataset:GRU4RecKGDataset"),

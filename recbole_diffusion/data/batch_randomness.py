@@ -12,6 +12,15 @@ from hashlib import blake2b
 import numpy as np
 import torch
 
+# Field of a training batch of which a process has no row: one that another has too. No column of a
+# file can have the name.
+NOT_OURS = "trained:elsewhere"
+
+
+def seed_of(*numbers):
+    """A seed in 0..2^64 - 1 (int) that follows from some numbers and words."""
+    return int.from_bytes(blake2b(repr(numbers).encode(), digest_size=8).digest(), "little")
+
 
 @contextmanager
 def drawn_from(*numbers):
@@ -22,7 +31,7 @@ def drawn_from(*numbers):
     Args:
         *numbers (int or str): what the random numbers of the block follow from.
     """
-    seed = int.from_bytes(blake2b(repr(numbers).encode(), digest_size=8).digest(), "little")
+    seed = seed_of(*numbers)
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -42,10 +51,14 @@ class DrawnByBatch:
         evaluates (bool): whether it is iterated by evaluations, which are all to be alike under one
             seed; else each epoch draws anew, and goes on so after a resume.
         epoch_seed (int): set when an iteration begins, before other processes are started.
+        share (tuple of int): which of how many processes iterates. Of every training batch each
+            takes every so many-th row; of evaluated batches every so many-th one, as scores may
+            differ in the last digit where other rows stand beside them.
     """
 
     evaluates = False
     epoch_seed = 0
+    share = (0, 1)
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -60,11 +73,20 @@ class DrawnByBatch:
             ahead = torch.Generator()
             ahead.set_state(self.generator.get_state())
             self.epoch_seed = int(torch.randint(2**62, (), generator=ahead))
-        return super().__iter__()
+        batches = super().__iter__()
+        return batches if self.share[1] == 1 else (rows for rows in batches if rows is not None)
 
     def collate_fn(self, index):
+        number, processes = self.share
+        if self.evaluates and (int(index[0]) // self.step) % processes != number:
+            return None
+        own = index if self.evaluates else index[number::processes]
+        index = own or index[:1]
         with drawn_from(self.epoch_seed, int(index[0])):  # no other batch of the epoch has the row
-            return super().collate_fn(index)
+            rows = super().collate_fn(index)
+        if not own:
+            rows[NOT_OURS] = torch.ones(len(rows), dtype=torch.bool)
+        return rows
 
 
 def drawn_by_batch(loader, evaluates):

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from recbole_diffusion import ranks
+
 
 class TimestepSampler(nn.Module):
     """What all samplers share; a subclass gives ``probabilities``, shape: [T + 1]."""
@@ -165,13 +167,16 @@ class LossSecondMoment(TimestepSampler):
     def update(self, t, losses):
         """Enter losses, row by row; of each level the newest stay.
 
+        Where several processes share the batch, those of all its rows.
+
         Args:
             t (torch.Tensor): levels in 1..T, shape: [B].
             losses (torch.Tensor): their losses before any factor of ``sample``, shape: [B].
         """
         size = self.losses.shape[1]
+        t, losses = ranks.gathered(t), ranks.gathered(losses.detach())
         t, order = t.sort(stable=True)
-        losses = losses.detach()[order].to(self.losses.dtype)
+        losses = losses[order].to(self.losses.dtype)
         count = torch.bincount(t, minlength=self.steps + 1)  # [T + 1]
         first = count.cumsum(0) - count
         rank = torch.arange(len(t), device=t.device) - first[t]  # [B], place among its level's rows

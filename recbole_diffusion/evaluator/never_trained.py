@@ -3,7 +3,9 @@
 from logging import getLogger
 
 import torch
-from recbole.evaluator import Collector
+
+from recbole_diffusion import ranks
+from recbole_diffusion.evaluator.gathering import GatheringCollector
 
 
 class NeverTrainedAudit:
@@ -30,7 +32,7 @@ class NeverTrainedAudit:
         self.hits = {k: 0 for k in self.ks}
         self.barred_slots = {k: 0 for k in self.ks}
         self.barred_hits = {k: 0 for k in self.ks}
-        self.collector = Collector(config) if self.any else None
+        self.collector = GatheringCollector(config) if self.any else None
 
     def collect(self, scores, rows, positive_u, positive_i):
         """Takes in one batch.
@@ -80,6 +82,8 @@ class NeverTrainedAudit:
         if struct is None or not struct._data_dict:  # nothing was ranked in full
             return result
         if self.config["candidates"] == "all":
+            for counts in (self.slots, self.hits, self.barred_slots, self.barred_hits):
+                counts.update(zip(self.ks, map(int, ranks.summed([counts[k] for k in self.ks]))))
             for k in self.ks:
                 result[f"slots@{k}"] = self.barred_slots[k] / max(self.slots[k], 1)
                 result[f"hits@{k}"] = self.barred_hits[k] / max(self.hits[k], 1)

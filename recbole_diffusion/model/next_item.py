@@ -28,6 +28,7 @@ class NextItemDiffusion(SequentialRecommender):
     """
 
     input_type = InputType.POINTWISE
+    mean_loss = True
     generates = True
     shorter_walk = "levels"
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from colorama.ansitowin32 import StreamWrapper
 from recbole.utils import init_logger
 
+from recbole_diffusion import ranks
+
 
 class _ForTheLog:
     """A configuration, as RecBole's logger reads it, with letters behind the data set's name."""
@@ -26,9 +28,13 @@ def begin_log(config):
     command would share them; hence the letters. RecBole also wraps the streams at every run, inside
     the last wrapping, until Python's stack is too small; here they are wrapped once.
 
+    Of several processes the first one logs.
+
     Args:
         config (Config): the run's configuration.
     """
+    if not ranks.first():
+        return
     Path("log", str(config["model"])).mkdir(parents=True, exist_ok=True)  # two runs at once
     streams = sys.stdout, sys.stderr
     init_logger(_ForTheLog(config))

@@ -13,11 +13,14 @@ import torch
 from recbole.data.dataloader import AbstractDataLoader
 from recbole.utils import init_seed
 
+from recbole_diffusion import ranks
 from recbole_diffusion.config import traits
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.files import write_json
 from recbole_diffusion.config.foreign import vouch
+from recbole_diffusion.config.kinds import shown
 from recbole_diffusion.config.names import refuse_what_does_not_run
+from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
 from recbole_diffusion.data.digest import interactions
@@ -32,6 +35,7 @@ from recbole_diffusion.quick_start.protocol_line import measured, protocol_line
 from recbole_diffusion.quick_start.split_seed import split_seed
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.choose import get_trainer
+from recbole_diffusion.trainer.distributed import refuse_what_cannot_be_shared
 from recbole_diffusion.trainer.fields import RUN
 from recbole_diffusion.trainer.randomness import own_randomness
 from recbole_diffusion.trainer.saving import newest_last
@@ -44,6 +48,8 @@ def run_recbole_diffusion(
     model=None, dataset=None, config_file_list=None, config_dict=None, saved=True
 ):
     """Trains a model on a data set, selects on validation and tests once.
+
+    The processes that ``torchrun`` starts share the work, and the first one writes the files.
 
     Args:
         model (str or type): a model's name (ours, RecBole's, ``recbole:NAME``,
@@ -60,7 +66,8 @@ def run_recbole_diffusion(
         test_result_all_rows (None unless test rows without history were counted),
         never_trained_items (see `NeverTrainedAudit`; ``barred_all_rows`` are its metrics over
         all test rows), split, build_seconds (of the model, with what it trains first),
-        train_seconds, valid_seconds, eval_seconds, peak_memory_mb, parameters and checkpoint;
+        train_seconds, valid_seconds, eval_seconds, peak_memory_mb, parameters, checkpoint, and
+        processes, how many shared the work (seconds and memory are the first one's);
         ``result_file`` writes the same as JSON.
 
     Raises:
@@ -70,6 +77,7 @@ def run_recbole_diffusion(
         ValueError: for an unknown model, or one of RecBole's kinds that are not supported.
     """
     vouch(config_dict)
+    ranks.begin()
     config = Config(model, dataset, config_file_list, config_dict)
     fitted = fit(config, saved)
     trainer, test_data, split = fitted.trainer, fitted.test_data, fitted.split
@@ -90,7 +98,7 @@ def run_recbole_diffusion(
         "eval_seconds": round(trainer.eval_seconds, 2),
         "checkpoint": trainer.saved_model_file if saved else None,
     }
-    if config["result_file"]:
+    if config["result_file"] and ranks.first():
         write_json(config["result_file"], result)
     return result
 
@@ -110,6 +118,7 @@ def training_report(config, trainer):
         "dataset": config["dataset"],
         "seed": config["seed"],
         "device": str(config["device"]),
+        "processes": ranks.count(),
         "recbole": recbole.__version__,
         "best_epoch": trainer.best_epoch,
         "epochs": trainer.epochs_done,
@@ -160,6 +169,7 @@ def fit(config, saved=True, after_validation=None):
         ConfigError, DataError, CheckpointError, ValueError: as `run_recbole_diffusion` does.
     """
     refuse_what_does_not_run(config["model"], config.model_class)
+    refuse_what_cannot_be_shared(config, get_trainer(config))
     init_seed(config["seed"], config["reproducibility"])
     begin_log(config)
     logger = getLogger()
@@ -169,8 +179,11 @@ def fit(config, saved=True, after_validation=None):
     split = dict(getattr(data, "split_report", {}))
     logger.info("split: " + ", ".join(f"{key} {value}" for key, value in split.items()))
     logger.info(f"device: {config['device']}")
+    if ranks.count() > 1:
+        _refuse_differences(config, train_data._dataset)
+        logger.info(f"{ranks.count()} processes share every batch")
 
-    resume_file = _resume_file(config)
+    resume_file = ranks.from_first(lambda: _resume_file(config))
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     with naming_settings(config):
         begin = monotonic()
@@ -216,6 +229,27 @@ def read_data(config):
     parts = [loader and loader._dataset for loader in loaders]
     parts[0].interactions = interactions(parts)  # checkpoints say what they were trained on
     return data, loaders
+
+
+def _refuse_differences(config, dataset):
+    """Refuses processes that do not do the same thing.
+
+    Raises:
+        ConfigError: if they have other settings, data or kinds of device than the first one.
+    """
+    own = {
+        "settings": checkpoint.run_name(config),
+        "data": dataset.interactions,
+        "kind of device": config["device"].type,
+    }
+    of_first, *others = ranks.of_all(own)
+    for number, other in enumerate(others, start=2):
+        for what, value in other.items():
+            if value != of_first[what]:
+                raise ConfigError(
+                    f"process {number} of {ranks.count()} has another {what} than the first one: "
+                    f"{shown(value)}, there {shown(of_first[what])}"
+                )
 
 
 def _refuse_what_does_not_fit(config, data):
@@ -268,7 +302,8 @@ def make_network(config, dataset, checkpoint_file):
     says, given = traits.of(config.model_class), {}
     if says.item_table and checkpoint_file is None:
         with own_randomness(config["seed"]):
-            given["item_table"] = item_table(config, dataset, fit)
+            table = ranks.from_first(lambda: item_table(config, dataset, fit))
+            given["item_table"] = table
     if says.item_clusters:
         given["cluster_ids"] = None
         if checkpoint_file:
@@ -284,7 +319,7 @@ def make_network(config, dataset, checkpoint_file):
                     )
                 given["cluster_ids"] = found
         if given["cluster_ids"] is None:
-            given["cluster_ids"] = item_clusters(config, dataset)
+            given["cluster_ids"] = ranks.from_first(lambda: item_clusters(config, dataset))
     return config.model_class(config, dataset, **given)
 
 

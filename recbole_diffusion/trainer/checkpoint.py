@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from recbole_diffusion import ranks
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.data.digest import difference
 from recbole_diffusion.trainer.content import digest_of, is_compact
@@ -77,6 +78,8 @@ def decode(value):
 def save(path, state):
     """Writes a checkpoint beside ``path`` and renames it: a kill leaves the old or the new file.
 
+    Of several processes the first one writes, and the others wait.
+
     Args:
         path (str or Path): the file to write.
         state (dict): what to store.
@@ -85,6 +88,10 @@ def save(path, state):
         CheckpointError: if a value cannot be stored, or the file cannot be written, as on a full
             disk; the old file stays.
     """
+    ranks.from_first(lambda: _save(path, state))
+
+
+def _save(path, state):
     content = encode({"format": FORMAT, **state})
     content["digest"] = digest_of(content)
     try:
@@ -99,6 +106,8 @@ def save(path, state):
 def load(path, device="cpu"):
     """Reads a checkpoint without running code from it.
 
+    Of several processes the first one reads, for all: others may be on machines without the file.
+
     Args:
         path (str or Path): the file.
         device (str or torch.device): where tensors go.
@@ -109,6 +118,10 @@ def load(path, device="cpu"):
     Raises:
         CheckpointError: if the file is missing, holds code, is damaged, or is none of ours.
     """
+    return ranks.from_first(lambda: _load(path, device))
+
+
+def _load(path, device):
     if not os.path.isfile(path):  # False too for a name that is too long
         raise CheckpointError(f"there is no checkpoint {path}")
     try:

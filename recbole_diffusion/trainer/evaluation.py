@@ -4,7 +4,9 @@ from time import monotonic
 
 import torch
 
+from recbole_diffusion import ranks
 from recbole_diffusion.evaluator.never_trained import NeverTrainedAudit
+from recbole_diffusion.trainer.distributed import sharing
 from recbole_diffusion.trainer.scoring import asked_by_row
 
 
@@ -16,7 +18,8 @@ class EvaluationHooks:
         """Ranks and measures as RecBole does, with a random generator of its own.
 
         Two evaluations of one model are equal, whatever the batches, and how often one evaluates
-        does not change training. Fills ``never_trained`` and ``eval_seconds``.
+        does not change training. Several processes rank some batches each, and measure all rows,
+        as one process would. Fills ``never_trained`` and ``eval_seconds``.
 
         Args:
             eval_data (DataLoader): the rows to rank.
@@ -36,11 +39,13 @@ class EvaluationHooks:
             return None
         self._audit = NeverTrainedAudit(self.config, self.trained_items)
         begin = monotonic()
-        with asked_by_row(self.model, self.evaluation_seed, eval_data._dataset):
+        asked = asked_by_row(self.model, self.evaluation_seed, eval_data._dataset)
+        show_progress = show_progress and ranks.first()
+        with asked, sharing(eval_data):
             result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         self.eval_seconds = monotonic() - begin
         self.never_trained = self._audit.report(self.eval_collector.data_struct, self.evaluator)
-        return floats(result)
+        return ranks.from_first(lambda: floats(result))  # machines may round differently
 
     def _full_sort_batch_eval(self, batched_data):
         rows, scores, positive_u, positive_i = super()._full_sort_batch_eval(batched_data)

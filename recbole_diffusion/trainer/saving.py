@@ -6,6 +6,7 @@ from time import monotonic
 import torch
 from torch import nn
 
+from recbole_diffusion import ranks
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.evaluation import floats
 from recbole_diffusion.trainer.fields import RUN, TRAINING, wrong_other, wrong_weights
@@ -101,7 +102,7 @@ class SavingHooks:
         for fields in (RUN, TRAINING):
             checkpoint.check_fields(state, resume_file, fields)
         best = str(resume_file).removesuffix(".last.pth") + ".best.pth"
-        if state["best_epoch"] and not Path(best).is_file():
+        if state["best_epoch"] and not ranks.from_first(Path(best).is_file):
             raise checkpoint.CheckpointError(f"{best}, the run's best model so far, is not there")
         if state["best_epoch"]:  # else a damaged one would be found when all is trained
             checkpoint.check_fields(checkpoint.load(best), best, RUN)

@@ -7,9 +7,12 @@ from time import monotonic, strftime
 import torch
 from recbole.trainer import TraditionalTrainer, Trainer
 
+from recbole_diffusion import ranks
 from recbole_diffusion.config import traits
+from recbole_diffusion.evaluator.gathering import GatheringCollector
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.collapse import CollapseWatch
+from recbole_diffusion.trainer.distributed import SharedTraining
 from recbole_diffusion.trainer.evaluation import EvaluationHooks
 from recbole_diffusion.trainer.randomness import set_random_states
 from recbole_diffusion.trainer.saving import SavingHooks
@@ -27,7 +30,8 @@ class LossError(ValueError):
 class WatchedLoader:
     """A training loader that counts its batches and ends the epoch when time is up.
 
-    One batch is always given, so that there is a loss.
+    One batch is always given, so that there is a loss. Of several processes the first one whose
+    time is up ends it for all.
     """
 
     def __init__(self, loader, deadline):
@@ -41,7 +45,7 @@ class WatchedLoader:
         for rows in self.loader:
             self.batch += 1
             yield rows
-            if monotonic() >= self.deadline:
+            if self.deadline < float("inf") and any(ranks.of_all(monotonic() >= self.deadline)):
                 self.cut = True
                 return
 
@@ -49,7 +53,7 @@ class WatchedLoader:
         return getattr(self.loader, name)
 
 
-class TrainerHooks(SavingHooks, EvaluationHooks):
+class TrainerHooks(SavingHooks, EvaluationHooks, SharedTraining):
     """What every trainer here does beyond RecBole's; mixed in before a RecBole trainer.
 
     ``config`` keys read: ``lr_scheduler``, ``adam_betas``, ``max_train_seconds``, ``resume``,
@@ -74,9 +78,10 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
     def __init__(self, config, model):
         Path(config["checkpoint_dir"]).mkdir(parents=True, exist_ok=True)  # two runs at once
         super().__init__(config, model)
+        self.eval_collector = GatheringCollector(config)
         # Two runs of one command in one second have names of their own.
         when = f"{strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        name = f"{checkpoint.run_name(config)}-{when}"
+        name = ranks.from_first(lambda: f"{checkpoint.run_name(config)}-{when}")
         self.saved_model_file = str(Path(self.checkpoint_dir, f"{name}.best.pth"))
         self.last_file = str(Path(self.checkpoint_dir, f"{name}.last.pth"))
         self.schedulers = {}
@@ -163,6 +168,7 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
         self._saved = saved
         self._has_validation = bool(valid_data) and self.eval_step > 0
         self._train_data = train_data
+        show_progress = show_progress and ranks.first()
         self._begin = monotonic()
         if self._resumed is not None:
             set_random_states(self._resumed["random"])

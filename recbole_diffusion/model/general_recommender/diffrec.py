@@ -112,6 +112,7 @@ class DiffRec(GeneralRecommender):
     input_type = InputType.LISTWISE
     reads = "row"
     user_batches = True  # trained on batches of users, see UserTrainDataLoader
+    mean_loss = True
     croppable = True  # it reads no histories
     fused_adam = True
     time_aware_name = "TDiffRec"

@@ -20,6 +20,7 @@ import torch
 from recbole.sampler import RepeatableSampler
 from torch import nn
 
+from recbole_diffusion import ranks
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import ancestral
 from recbole_diffusion.diffusion.spherical import SphericalDiffusion, great_circle, normalise
@@ -174,7 +175,7 @@ class DimeRec(NextItemDiffusion):
     def draw_negatives(self, target):
         """Items that every row of the batch is told from: ``n_negatives``, or the M targets."""
         if self.negative_sampler is None:
-            return target
+            return ranks.gathered(target)
         return torch.as_tensor(
             self.negative_sampler.sampling(self.n_negatives), device=target.device
         )
