@@ -1,11 +1,13 @@
 """Several processes of one run, as torchrun starts them, with the libraries imported."""
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
 
 import torch
+from recbole.model.sequential_recommender import SASRec
 from warm import Process, until
 
 from recbole_diffusion import ranks
@@ -72,10 +74,16 @@ def run(model, settings):
     run_recbole_diffusion(model, "shop", config_dict=settings)
 
 
+def differing(arguments):
+    """A command with another learning rate in each process."""
+    command([*arguments, f"--learning_rate=0.{os.environ['RANK']}1"])
+
+
 def evaluated(file, result_file, settings):
     """Validation and test metrics of a checkpoint, with never-trained items barred too."""
     ranks.begin()
     saved = load_run(file, **settings)
+    saved.trainer.eval_collector.data_collect(saved.train_data)  # as ``fit`` does
     found = {}
     for name, data in (("valid", saved.valid_data), ("test", saved.test_data)):
         found[name] = saved.trainer.evaluate(data, load_best_model=False)
@@ -104,6 +112,24 @@ def trained_by_content(model, settings, file, level=None):
     last = checkpoint.load(result["checkpoint"].replace(".best.", ".last."))
     if ranks.first():
         torch.save({"weights": last["state_dict"], "score": last["best_valid_score"]}, file)
+
+
+def faulty(fault, arguments):
+    """A command with SASRec, in which something happens to the second process."""
+    loss, scores = SASRec.calculate_loss, SASRec.full_sort_predict
+
+    def faulty_loss(self, rows):
+        if ranks.rank() == 1 and fault == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        factor = torch.nan if ranks.rank() == 1 and fault == "loss" else 1.0
+        return loss(self, rows) * factor
+
+    def faulty_scores(self, rows):
+        factor = torch.nan if ranks.rank() == 1 and fault == "scores" else 1.0
+        return scores(self, rows) * factor
+
+    SASRec.calculate_loss, SASRec.full_sort_predict = faulty_loss, faulty_scores
+    command(arguments)
 
 
 def command(arguments):

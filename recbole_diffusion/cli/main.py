@@ -37,7 +37,8 @@ def main(arguments=None):
         int: exit code; 2 for a mistake of the user, said in one line.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if ranks.started() > 1 and arguments[:1] != ["run"]:
+    ranks.begin()
+    if ranks.count() > 1 and arguments[:1] != ["run"]:
         if ranks.speaks():
             what = f"'{arguments[0]}'" if arguments else "this"
             print(

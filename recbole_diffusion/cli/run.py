@@ -31,7 +31,7 @@ def run(arguments):
         int: exit code.
     """
     if {"-h", "--help"} & set(arguments):
-        if ranks.speaks():
+        if ranks.first():
             print(RUN_HELP)
         return 0
     from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion

@@ -18,7 +18,6 @@ from recbole_diffusion.config import traits
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.files import write_json
 from recbole_diffusion.config.foreign import vouch
-from recbole_diffusion.config.kinds import shown
 from recbole_diffusion.config.names import refuse_what_does_not_run
 from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.data.choose import get_dataset
@@ -235,20 +234,20 @@ def _refuse_differences(config, dataset):
     """Refuses processes that do not do the same thing.
 
     Raises:
-        ConfigError: if they have other settings, data or kinds of device than the first one.
+        ConfigError: if they have other settings, data or kinds of devices than the first one.
     """
     own = {
         "settings": checkpoint.run_name(config),
         "data": dataset.interactions,
-        "kind of device": config["device"].type,
+        "devices": config["device"].type,
     }
     of_first, *others = ranks.of_all(own)
     for number, other in enumerate(others, start=2):
         for what, value in other.items():
             if value != of_first[what]:
                 raise ConfigError(
-                    f"process {number} of {ranks.count()} has another {what} than the first one: "
-                    f"{shown(value)}, there {shown(of_first[what])}"
+                    f"process {number} of {ranks.count()} has other {what} than the first one: "
+                    "start all with the same command, and the same data on every machine"
                 )
 
 

@@ -6,6 +6,7 @@ RecBole's own way, with a process group of its own and samplers that repeat rows
 import warnings
 from contextlib import contextmanager
 
+import torch
 from recbole.trainer import TraditionalTrainer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -58,6 +59,7 @@ class _Loss(nn.Module):
     def __init__(self, model):
         super().__init__()
         self.model = model
+        self.unused = nn.Parameter(torch.zeros(()))  # without any, DDP says that it looked in vain
 
     def forward(self, interaction):
         return self.model.calculate_loss(interaction)
@@ -82,6 +84,7 @@ class SharedTraining:
         if ranks.first():
             super().__init__(config, model)
         else:
+            config["log_wandb"] = False
             with without_tensorboard():
                 super().__init__(config, model)
             self.tensorboard = _Silent()
@@ -91,12 +94,13 @@ class SharedTraining:
         if ranks.count() == 1:
             return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         if self._parallel is None:
-            # The graph is the same in every step, also where a setting leaves weights unused.
-            # Buffers follow from the whole batch in every process.
+            # Settings may leave weights unused. And where DDP looks for them, it adds gradients in
+            # the same order in every step; else in another one after the first, so that a run that
+            # goes on would round otherwise. Buffers follow from the whole batch in every process.
             with warnings.catch_warnings():  # new names of what torch 2.6 has under this one
                 warnings.simplefilter("ignore", FutureWarning)
                 self._parallel = DistributedDataParallel(
-                    _Loss(self.model), broadcast_buffers=False, static_graph=True
+                    _Loss(self.model), broadcast_buffers=False, find_unused_parameters=True
                 )
         own = own_randomness(seed_of(self.config["seed"], epoch_idx, ranks.rank()))
         with own, sharing(self._train_data):
