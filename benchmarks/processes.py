@@ -28,9 +28,9 @@ COMMON = {
     "result_file": "result.json",
 }
 MODELS = {
-    "ICDDT": {"train_batch_size": 1024, "n_layers": 2, "n_heads": 2, "truncation": 1.0},
-    "SASRec": {"train_batch_size": 1024, "n_layers": 2, "n_heads": 2, "inner_size": 256},
-    "DreamRec": {"train_batch_size": 1024},
+    "ICDDT": {"train_batch_size": 512, "n_layers": 2, "n_heads": 2, "truncation": 1.0},
+    "SASRec": {"train_batch_size": 512, "n_layers": 2, "n_heads": 2, "inner_size": 256},
+    "DreamRec": {"train_batch_size": 512},
 }
 ONE = [sys.executable]
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -54,7 +54,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--times", type=int, default=3)
-    parser.add_argument("--users", type=int, default=600)
+    parser.add_argument("--users", type=int, default=200)
     parser.add_argument("--items", type=int, default=3000)
     parser.add_argument("--epochs", type=int, default=2)
     asked = parser.parse_args(arguments)
