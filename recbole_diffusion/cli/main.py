@@ -4,6 +4,7 @@ import sys
 
 from recbole_diffusion import __version__
 from recbole_diffusion.cli.benchmark import BENCHMARK_HELP, benchmark
+from recbole_diffusion.cli.data import data
 from recbole_diffusion.cli.doctor import doctor
 from recbole_diffusion.cli.export import export
 from recbole_diffusion.cli.parsing import one_line
@@ -19,6 +20,7 @@ COMMANDS = {
     "run": run,
     "benchmark": benchmark,
     "tune": tune,
+    "data": data,
     "doctor": doctor,
     "pictures": pictures,
     "recommend": recommend,
@@ -45,6 +47,7 @@ def main(arguments=None):
         print("  run      " + RUN_HELP.replace("\n", "\n           "))
         print("  benchmark " + BENCHMARK_HELP.replace("\n", "\n           "))
         print("  tune     search for the settings that are best on validation (--help)")
+        print("  data     list, describe and prepare data sets (--help)")
         print("  doctor   check versions, device and data folders (--json)")
         print("  pictures draw a trained model: items, guidance, reverse steps (--checkpoint=FILE)")
         print("  recommend lists for people, out of a trained model (--help)")
