@@ -2,13 +2,15 @@
 
     python benchmarks/data_path.py
     python benchmarks/data_path.py --rows 100000 1000000 --recbole
+    python benchmarks/data_path.py --taobao 100000000
 
 The data are made up: items by Zipf's law, three behaviours, stamps in milliseconds, about 50
 interactions a user, and the rows in order of time, so that users are mixed. Each data set is
 prepared for SASRec with L = 50 in a process of its own, by this package and, with ``--recbole``, by
 RecBole's own data set, which copies every prefix. Seconds are those of the clock and of the
 processor. Memory is what the process takes more at its peak than after its imports, and ``raw`` is
-the size of the columns themselves: four numbers of 8 bytes a row.
+the size of the columns themselves: four numbers of 8 bytes a row. ``--taobao`` makes up lines like
+those of UserBehavior.csv and turns them into an atomic file with dataset_scripts/taobao.py.
 """
 
 import argparse
@@ -112,6 +114,29 @@ def measure(way, name, folder):
     return {"seconds": seconds, "cpu_seconds": cpu, "memory_mb": peak - before}
 
 
+def taobao(folder, rows):
+    """Turns a made-up UserBehavior.csv into an atomic file and prints what it took."""
+    raw, draw = folder / "UserBehavior.csv", np.random.default_rng(0)
+    kinds = np.array(["pv", "fav", "cart", "buy"], dtype=object)
+    with open(raw, "w") as out:
+        for first in range(0, rows, BLOCK):
+            count = min(BLOCK, rows - first)
+            user = draw.integers(1, max(rows // 100, 2), size=count)
+            item = (draw.pareto(0.5, size=count).clip(max=1e12) * 1000).astype(np.int64)
+            item = item % 4_000_000 + 1
+            kind = kinds[draw.choice(4, size=count, p=[0.9, 0.03, 0.05, 0.02])]
+            stamp = draw.integers(1_511_539_200, 1_512_316_800, size=count)
+            columns = zip(user.tolist(), item.tolist(), kind, stamp.tolist())
+            out.writelines(f"{u},{i},{i % 9000},{k},{t}\n" for u, i, k, t in columns)
+    script = Path(__file__).parents[1] / "dataset_scripts" / "taobao.py"
+    began = time.perf_counter()
+    command = [sys.executable, script, "--input", raw, "--output", folder / "taobao"]
+    subprocess.run(command, check=True)
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"taobao.py: {rows:,} lines in {seconds:.0f} s, at most {peak:,.0f} MB of memory")
+
+
 def resident():
     """Memory of this process, in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -122,6 +147,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000])
     parser.add_argument("--recbole", action="store_true", help="RecBole's own data set, too")
+    parser.add_argument("--taobao", type=int, metavar="ROWS", help="the data set script instead")
     parser.add_argument("--folder", help="where the data are made; default: a temporary one")
     parser.add_argument("--one", nargs=2, metavar=("WAY", "NAME"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -130,6 +156,9 @@ def main():
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(arguments.folder or temporary)
+        if arguments.taobao:
+            taobao(folder, arguments.taobao)
+            return
         ways = ["ours", "recbole"] if arguments.recbole else ["ours"]
         print("| rows | way | seconds | of the processor | memory, MB | raw, MB |")
         print("|---:|---|---:|---:|---:|---:|")
