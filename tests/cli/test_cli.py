@@ -190,7 +190,7 @@ def test_while_debugging_the_traceback_stays():
 
 
 def test_an_unknown_command_is_answered_with_the_known_ones(capsys):
-    assert "no command 'train'; there are run, benchmark, tune, doctor" in refused(capsys, "train")
+    assert "no command 'train'; there are run, benchmark, tune, recommend" in refused(capsys, "train")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
