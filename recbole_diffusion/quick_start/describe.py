@@ -29,9 +29,9 @@ def describe(config):
         (share of the interactions on the most popular 1 % of the items); ``time`` (``first``,
         ``last`` and ``interactions`` in equal spans; None without times); ``repeats`` (share of the
         interactions whose user had the item before) and ``tied`` (share whose stamp is that of an
-        earlier interaction of the same user); ``repeated_lines`` (left out); ``split`` and ``protocol`` in
-        words; and ``train``, ``valid`` and ``test``: ``rows``, ``history`` (lengths of the rows'
-        histories: quantiles and mean; None without order), and for the held-out ones
+        earlier interaction of the same user); ``repeated_lines`` (left out); ``split`` and
+        ``protocol`` in words; and ``train``, ``valid`` and ``test``: ``rows``, ``history`` (lengths
+        of the rows' histories: quantiles and mean; None without order), and for the held-out ones
         ``seen_before`` and ``never_trained``, shares of their targets.
 
     Raises:
