@@ -74,6 +74,18 @@ def run(model, settings):
     run_recbole_diffusion(model, "shop", config_dict=settings)
 
 
+def seeds(settings):
+    """A run of SASRec that says which seed each training batch finds."""
+    loss = SASRec.calculate_loss
+
+    def saying(self, rows):
+        print("seed", torch.initial_seed())
+        return loss(self, rows)
+
+    SASRec.calculate_loss = saying
+    run("SASRec", settings)
+
+
 def differing(arguments):
     """A command with another learning rate in each process."""
     command([*arguments, f"--learning_rate=0.{os.environ['RANK']}1"])

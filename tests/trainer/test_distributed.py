@@ -11,7 +11,7 @@ import pytest
 import torch
 from several import Several as Processes
 from several import command as run_command
-from several import differing, evaluated, faulty, in_several, run, trained_by_content
+from several import differing, evaluated, faulty, in_several, run, seeds, trained_by_content
 from warm import until
 
 from recbole_diffusion.data.batch_randomness import NOT_OURS
@@ -144,6 +144,13 @@ def test_a_run_goes_on_bit_by_bit_with_as_many_processes_and_goes_on_with_others
 
 
 @pytest.mark.slow
+def test_each_process_draws_numbers_of_its_own_in_each_epoch(shop, small):
+    said = in_several(2, seeds, small("SASRec", train_batch_size=10_000)).said()
+    found = [line for text in said for line in text.splitlines() if line.startswith("seed ")]
+    assert len(found) == len(set(found)) == 4  # two processes, two epochs of a batch
+
+
+@pytest.mark.slow
 def test_all_end_when_the_time_of_one_is_up(shop, small):
     settings = small("SASRec", epochs=10_000, stopping_step=10_000, max_train_seconds=2.0)
     in_several(2, run, "SASRec", settings | {"result_file": "result.json"})
@@ -167,6 +174,8 @@ EVALUATED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("model", EVALUATED)
 def test_metrics_of_several_processes_are_those_of_one_to_the_last_digit(model, shop, small):
+    with open("dataset/shop/shop.inter", "a") as file:  # items that nobody has in training
+        file.writelines(f"u{user}\ti20\tbuy\t99\n" for user in range(0, 40, 3))
     settings = small(model, epochs=1, **EVALUATED[model]) | {"metric_decimal_place": 16}
     in_several(1, run, model, settings)
     (best,) = shop.glob("saved/*.best.pth")
@@ -177,6 +186,8 @@ def test_metrics_of_several_processes_are_those_of_one_to_the_last_digit(model, 
     assert found[1] == found[0]
     assert found[2] == found[0]
     assert found[0]["valid"] != found[0]["test"]  # the control
+    if model != "LTDiffRec":  # whose candidates are drawn
+        assert found[0]["test audit"]["items"] == 1
 
 
 # ---------------------------------------------------------------- files, words, ends
