@@ -5,6 +5,7 @@ import sys
 from recbole_diffusion import __version__
 from recbole_diffusion.cli.benchmark import BENCHMARK_HELP, benchmark
 from recbole_diffusion.cli.doctor import doctor
+from recbole_diffusion.cli.explore import explore
 from recbole_diffusion.cli.export import export
 from recbole_diffusion.cli.parsing import one_line
 from recbole_diffusion.cli.pictures import pictures
@@ -23,6 +24,7 @@ COMMANDS = {
     "pictures": pictures,
     "recommend": recommend,
     "serve": serve,
+    "explore": explore,
     "export": export,
 }
 
@@ -49,6 +51,7 @@ def main(arguments=None):
         print("  pictures draw a trained model: items, guidance, reverse steps (--checkpoint=FILE)")
         print("  recommend lists for people, out of a trained model (--help)")
         print("  serve    a trained model behind HTTP (--help)")
+        print("  explore  a trained model on a page: history, list, reverse walk (--help)")
         print("  export   a trained model for other programs: onnx, torchscript, safetensors")
         return 0
     if arguments[0] == "--version":

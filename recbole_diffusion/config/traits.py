@@ -45,6 +45,8 @@ class Traits(NamedTuple):
             ``levels``, over its list ``levels``, which can be set to ``levels_of(count)``;
             ``sampler``, the same where its ``sampler`` is ``ddim``, while other samplers visit all
             levels. None is not at all.
+        corrupts_history (bool): its walk begins with what somebody had, corrupted to the level
+            ``sampling_steps`` of ``diffusion``, which can be changed after training.
         reads (str): what its scores for somebody are made of: ``sequence``, a sequence of items;
             ``row``, a set of items, which it is told with ``read_histories(dataset)``; ``user``, a
             vector learnt for each user; ``nothing``, the same scores for all. None is ``sequence``
@@ -67,6 +69,7 @@ class Traits(NamedTuple):
     generates: bool = False
     weighs_guidance: bool = False
     shorter_walk: str = None
+    corrupts_history: bool = False
     reads: str = None
 
 
