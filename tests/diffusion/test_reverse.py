@@ -6,7 +6,7 @@ import torch
 from rounding import close
 
 from recbole_diffusion.diffusion.gaussian import BetaVarianceDiffusion, GaussianDiffusion
-from recbole_diffusion.diffusion.reverse import ancestral, ddim, evenly_spaced, walk
+from recbole_diffusion.diffusion.reverse import ancestral, ddim, evenly_spaced, walk, watched
 from recbole_diffusion.diffusion.schedules import SCHEDULES
 
 T = 16
@@ -202,3 +202,16 @@ def test_a_bridge_to_another_point_needs_no_walk_of_its_own(step, x_T):
     assert (seen[T] == y).all()  # begins at y itself
     halfway = seen[T // 2] - (data + y) / 2
     assert halfway.std().item() == pytest.approx(0.5, abs=0.25 if step != "ddim" else 0.51)
+
+
+def test_a_watched_walk_is_the_walk_and_its_path_goes_from_start_to_end(x_T):
+    step = ddim(PROCESSES["flow"](), eta=0)
+    levels = evenly_spaced(T, 4)
+    plain = walk(denoiser, x_T, levels, step)
+    with watched() as path:
+        torch.testing.assert_close(walk(denoiser, x_T, levels, step), plain, rtol=0, atol=0)
+    walk(denoiser, x_T, levels, step)  # nobody looks
+    assert [level for level, _ in path] == levels
+    assert torch.equal(path[0][1], x_T) and torch.equal(path[-1][1], plain)
+    lower = walk(denoiser, path[2][1], levels[2:], step)
+    torch.testing.assert_close(lower, plain, rtol=0, atol=0)  # the path is where the walk was
