@@ -132,6 +132,15 @@ def item_embedding(model):
     return getattr(model, "item_embedding", None)
 
 
+def seeks_steps(model):
+    """Whether its number of reverse steps is to be found after training (bool).
+
+    Args:
+        model (torch.nn.Module): ours say it themselves, as ``wanted_steps``.
+    """
+    return getattr(model, "wanted_steps", None) == "auto"
+
+
 def denoiser_calls(model):
     """Passes through the denoiser for a scored row.
 

@@ -115,7 +115,7 @@ def training_report(config, trainer):
         "epochs": trainer.epochs_done,
         "stopped_by": trainer.stopped_by,
         "best_valid_result": trainer.best_valid_result,
-        "truncation": trainer.truncation_report,
+        "walk": trainer.walk_report,
         "build_seconds": round(trainer.build_seconds, 2),
         "train_seconds": round(trainer.train_seconds, 2),
         "valid_seconds": round(trainer.valid_seconds, 2),
