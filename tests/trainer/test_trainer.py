@@ -15,7 +15,6 @@ from warm import Call
 
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.names import get_model
-from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
 from recbole_diffusion.quick_start import quick_start
 from recbole_diffusion.testing.laws import differences
 from recbole_diffusion.trainer import checkpoint, evaluation, saving, scoring, trainer

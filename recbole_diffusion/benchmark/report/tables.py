@@ -315,9 +315,10 @@ def _walks(board):
         for one in found["tried"]
     ]
     note = (
-        "How few reverse steps rank as all do, on validation, once after training: numbers of steps "
-        "that were tried, in bold what scoring takes. Agreement: items of the top 20 that a full "
-        "walk has too; of all steps, that of two full walks. Their search is part of validation s."
+        "How few reverse steps rank as all do, on validation, once after training: the numbers "
+        "that were tried, in bold the one that scoring takes. Agreement: items of the top 20 that "
+        "a full walk has too; in the row of all steps, of two full walks. The search is part of "
+        "validation s."
     )
     head = ["model", "seed", "steps", "agreement", "needed", "validation", "s"]
     return Table("walks", "Reverse steps", note, head, rows)

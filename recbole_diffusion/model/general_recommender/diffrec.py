@@ -21,7 +21,13 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
-from recbole_diffusion.diffusion.reverse import ancestral, evenly_spaced, extrapolated, factored, walk
+from recbole_diffusion.diffusion.reverse import (
+    ancestral,
+    evenly_spaced,
+    extrapolated,
+    factored,
+    walk,
+)
 from recbole_diffusion.diffusion.row_noise import normal_like, of_rows
 from recbole_diffusion.diffusion.schedules import SCHEDULES, with_first_beta
 from recbole_diffusion.diffusion.timesteps import LossSecondMoment
@@ -250,9 +256,11 @@ class DiffRec(WalkSteps, GeneralRecommender):
         Evenly spaced down to level 1 and then 0: rows are never far from the data, and what the
         walk ends with is the estimate at its lowest level, which for all of them is 1.
         """
-        if count == 1:
-            return [self.diffusion.steps, 0]
-        return [level + 1 for level in evenly_spaced(self.diffusion.steps - 1, count - 1)] + [0]
+        levels = super().levels_of(count)
+        if count > 1:
+            below = evenly_spaced(self.diffusion.steps - 1, count - 1)
+            levels[:-1] = [level + 1 for level in below]
+        return levels
 
     @property
     def denoiser_calls(self):
