@@ -47,6 +47,10 @@ class TruncatedWalk(NextItemDiffusion):
         evenly_spaced(self.diffusion.steps, count)
         return list(range(count, -1, -1))
 
+    def short_levels(self, count):
+        """As ``levels_of``."""
+        return self.levels_of(count)
+
     @property
     def levels(self):
         """The levels that a walk visits (list of int)."""

@@ -27,6 +27,27 @@ class WalkSteps:
         """The levels that a walk of so many steps visits (list of int); ValueError beyond T."""
         return evenly_spaced(self.diffusion.steps, count)
 
+    def short_levels(self, count):
+        """The levels of a walk of so many steps that stands for the one over all of them.
+
+        Evenly spaced from T to 1, and then 0: where a walk arrives is its estimate at the last
+        level above 0, which for all levels is 1.
+
+        Args:
+            count (int): number of steps.
+
+        Returns:
+            list of int: the levels, ``count`` + 1 of them.
+
+        Raises:
+            ValueError: if count is not in 1..T.
+        """
+        levels = evenly_spaced(self.diffusion.steps, count)
+        if count > 1:
+            below = evenly_spaced(self.diffusion.steps - 1, count - 1)
+            levels[:-1] = [level + 1 for level in below]
+        return levels
+
     @property
     def levels(self):
         """The levels that a walk visits, the last one 0 (list of int)."""
@@ -35,7 +56,7 @@ class WalkSteps:
     @levels.setter
     def levels(self, levels):
         if self._levels is None and isinstance(self.wanted_steps, int):
-            levels = self.levels_of(self.wanted_steps)
+            levels = self.short_levels(self.wanted_steps)
         self._levels = list(levels)
 
     def take_steps(self, found):
@@ -49,7 +70,7 @@ class WalkSteps:
         """
         if type(found) is not int:
             raise ValueError(f"found_steps is {found!r}, not a whole number")
-        self.levels = self.levels_of(found)
+        self.levels = self.short_levels(found)
         self.found_steps = found
 
     def other_parameter(self):

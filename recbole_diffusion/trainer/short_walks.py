@@ -125,7 +125,7 @@ class ShortWalkHooks:
         observer, seed = self.observer, self.evaluation_seed
         self.observer, self.evaluation_seed = TopLists(), seed + other_seed
         try:
-            with changed(self.model, levels=self.model.levels_of(steps)):
+            with changed(self.model, levels=self.model.short_levels(steps)):
                 result = self.evaluate(valid_data, False, show_progress=show_progress)
             seconds = round(self.eval_seconds - self.observer.seconds, 3)
             return torch.cat(self.observer.lists), result, seconds

@@ -142,6 +142,15 @@ def test_lists_alike_are_not_enough_where_the_metric_moves(train, monkeypatch):
     assert train("DiffRec", turning(3), **by)["walk"]["steps"] == 1  # the control
 
 
+@pytest.mark.parametrize("count, levels", [(1, [9, 0]), (2, [9, 1, 0]), (4, [9, 6, 4, 1, 0])])
+def test_a_short_walk_ends_as_the_full_one_does(count, levels, assemble):
+    for name, key in (("DimeRec", "diffusion_steps"), ("DiffRec", "steps")):
+        model = assemble(name, walk_steps=count, **{key: 9})[0].model
+        assert model.levels == levels and model.short_levels(9) == list(range(9, -1, -1))
+        with pytest.raises(ValueError, match="10 steps over 9 levels"):
+            model.short_levels(10)
+
+
 # ---------------------------------------------------------------- every model
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_that_walks_says_why_it_takes_its_steps(name, train, caplog):

@@ -23,7 +23,6 @@ from recbole.utils import InputType
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
 from recbole_diffusion.diffusion.reverse import (
     ancestral,
-    evenly_spaced,
     extrapolated,
     factored,
     walk,
@@ -251,16 +250,8 @@ class DiffRec(WalkSteps, GeneralRecommender):
         return super().train(mode)
 
     def levels_of(self, count):
-        """The levels that a walk of so many steps visits (list of int); ValueError beyond T.
-
-        Evenly spaced down to level 1 and then 0: rows are never far from the data, and what the
-        walk ends with is the estimate at its lowest level, which for all of them is 1.
-        """
-        levels = super().levels_of(count)
-        if count > 1:
-            below = evenly_spaced(self.diffusion.steps - 1, count - 1)
-            levels[:-1] = [level + 1 for level in below]
-        return levels
+        """As ``short_levels``: a walk over fewer levels always stands for that over all."""
+        return self.short_levels(count)
 
     @property
     def denoiser_calls(self):
