@@ -76,8 +76,8 @@ def short_walk(name, arguments):
         found = trainer.walk_report
     model = trainer.model
     print(
-        f"\n{name} on {arguments.dataset}, best epoch {trainer.best_epoch}; the search for a shorter "
-        f"walk took {found['seconds']:.0f} s"
+        f"\n{name} on {arguments.dataset}, best epoch {trainer.best_epoch}; the search for a "
+        f"shorter walk took {found['seconds']:.0f} s"
     )
     for one in found["tried"]:
         print(

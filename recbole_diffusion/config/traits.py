@@ -44,7 +44,8 @@ class Traits(NamedTuple):
         shorter_walk (str): how its reverse walk takes fewer steps over the levels of ``diffusion``:
             ``levels``, over its list ``levels``, which can be set to ``levels_of(count)``;
             ``sampler``, the same where its ``sampler`` is ``ddim``, while other samplers visit all
-            levels. None is not at all.
+            levels. None is not at all. With ``model.walk_steps.WalkSteps``, which ours and
+            ``NextItemDiffusion`` have, their number can be set and found (``walk_steps``).
         reads (str): what its scores for somebody are made of: ``sequence``, a sequence of items;
             ``row``, a set of items, which it is told with ``read_histories(dataset)``; ``user``, a
             vector learnt for each user; ``nothing``, the same scores for all. None is ``sequence``
