@@ -56,7 +56,8 @@ def run_recbole_diffusion(
     Returns:
         dict: model, dataset, seed, device, recbole (its version), config, best_epoch, epochs,
         stopped_by, best_valid_result, walk (how few reverse steps were found to rank as all do,
-        see `ShortWalkHooks.find_steps`; or None), protocol (split, rows, masking and device in words),
+        see `ShortWalkHooks.find_steps`; or None),
+        protocol (split, rows, masking and device in words),
         test_result, test_result_all_users (None unless asked for),
         test_result_all_rows (None unless test rows without history were counted),
         never_trained_items (see `NeverTrainedAudit`; ``barred_all_rows`` are its metrics over
