@@ -41,10 +41,11 @@ class ShortWalkHooks:
 
     def _after_fit(self, valid_data, show_progress):
         if not traits.seeks_steps(self.model):
-            if self.config["walk_steps"] == "auto":
-                self.logger.info(
-                    f"walk_steps: auto: {self.config['model']} has no walk that could be shorter"
-                )
+            wanted = self.config["walk_steps"]
+            walks = traits.of(type(self.model)).shorter_walk is not None
+            if wanted == "auto" or (wanted is not None and not walks):
+                name = self.config["model"]
+                self.logger.info(f"walk_steps: {wanted}: {name} has no walk that could be shorter")
             return
         if not (valid_data and self._saved and self.best_epoch):
             self.logger.warning(
