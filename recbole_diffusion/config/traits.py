@@ -46,6 +46,8 @@ class Traits(NamedTuple):
             ``sampler``, the same where its ``sampler`` is ``ddim``, while other samplers visit all
             levels. None is not at all. With ``model.walk_steps.WalkSteps``, which ours and
             ``NextItemDiffusion`` have, their number can be set and found (``walk_steps``).
+        corrupts_history (bool): its walk begins with what somebody had, corrupted to the level
+            ``sampling_steps`` of ``diffusion``, which can be changed after training.
         reads (str): what its scores for somebody are made of: ``sequence``, a sequence of items;
             ``row``, a set of items, which it is told with ``read_histories(dataset)``; ``user``, a
             vector learnt for each user; ``nothing``, the same scores for all. None is ``sequence``
@@ -68,6 +70,7 @@ class Traits(NamedTuple):
     generates: bool = False
     weighs_guidance: bool = False
     shorter_walk: str = None
+    corrupts_history: bool = False
     reads: str = None
 
 

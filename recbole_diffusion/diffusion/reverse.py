@@ -6,10 +6,30 @@ The estimate comes from any ``predict_x0(x_t, t)``: which network, which paramet
 guidance are the caller's affair. Letters: B batch size, T number of levels above the data.
 """
 
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import numpy as np
 import torch
 
 from recbole_diffusion.diffusion.row_noise import normal_like
+
+_watched = ContextVar("levels and vectors of the walks that are watched", default=None)
+
+
+@contextmanager
+def watched():
+    """Within the block what walks pass through is kept.
+
+    Yields:
+        list of tuple: level and x, the start among them, in the order of the walk.
+    """
+    path = []
+    before = _watched.set(path)
+    try:
+        yield path
+    finally:
+        _watched.reset(before)
 
 
 def evenly_spaced(steps, count):
@@ -50,9 +70,14 @@ def walk(predict_x0, x, levels, step):
     """
     if levels[-1] < 0 or any(lower >= level for level, lower in zip(levels, levels[1:])):
         raise ValueError(f"the levels {list(levels)} do not fall to 0")
+    path = _watched.get()
+    if path is not None:
+        path.append((levels[0], x))
     for level, lower in zip(levels, levels[1:]):
         t = torch.full(x.shape[:1], level, device=x.device)
         x = step(predict_x0(x, t), x, level, lower)
+        if path is not None:
+            path.append((lower, x))
     return x
 
 

@@ -96,6 +96,11 @@ class Scorer:
         return asked
 
     @property
+    def popularity(self):
+        """Training interactions of each item, shape: [n]; None where the run did not count."""
+        return self._popularity
+
+    @property
     def columns(self):
         """The columns that histories have; that of the stamps, the last, they may have."""
         reader = HistoryReader(self.config, self._known)

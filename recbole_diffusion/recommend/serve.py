@@ -13,6 +13,7 @@ from recbole_diffusion import __version__
 from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.recommend.batches import Batches
+from recbole_diffusion.recommend.listening import listen
 from recbole_diffusion.recommend.requests import Answer, Wanted, schema_of, words_of
 
 MOST_BYTES = 1 << 20  # of a request
@@ -145,26 +146,13 @@ def serve(checkpoint, host="127.0.0.1", port=8000, timeout=10.0, model=None, see
         ConfigError: if the port is in use, or the address cannot be listened on.
         CheckpointError, ValueError: as of `load`.
     """
-    import socket
-
     import uvicorn
 
     from recbole_diffusion.recommend.recommender import load
 
-    if not 0 <= port < 1 << 16:
-        raise ConfigError(f"port {port} is not in 0..65535")
     if not 0 < timeout < float("inf"):
         raise ConfigError(f"timeout {timeout} is not a number of seconds above 0")
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen(2048)
-    except (OSError, UnicodeError) as wrong:
-        listening.close()
-        raise ConfigError(
-            f"cannot listen on {host}, port {port}: {getattr(wrong, 'strerror', None) or wrong}"
-        ) from wrong
+    listening = listen(host, port)
     app = application(load(checkpoint, model, seed=seed), timeout)
     print(
         f"{app.title}: http://{host}:{listening.getsockname()[1]}/docs (Ctrl+C ends it)", flush=True

@@ -66,6 +66,12 @@ def test_what_can_be_drawn_of_a_model(name, generates, weighs_guidance, shorter_
     assert found == (generates, weighs_guidance, shorter_walk)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_what_begins_with_a_corrupted_history(name):
+    corrupts = name in ("DiffRec", "TDiffRec", "LDiffRec", "LTDiffRec")
+    assert traits.of(get_model(name)).corrupts_history == corrupts
+
+
 def test_the_shipped_models_are_resolved_with_their_traits():
     for name in MODELS:
         traits.of(get_model(name))

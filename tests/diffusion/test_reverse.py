@@ -12,6 +12,7 @@ from recbole_diffusion.diffusion.reverse import (
     evenly_spaced,
     extrapolated,
     walk,
+    watched,
 )
 from recbole_diffusion.diffusion.schedules import SCHEDULES
 
@@ -233,3 +234,16 @@ def test_extrapolated_estimates_bring_a_short_walk_nearer_to_the_full_one(levels
 def test_extrapolated_estimates_change_nothing_of_a_walk_over_all_levels(x_T):
     full = list(range(40, -1, -1))
     assert torch.equal(mean_walk(full, x_T, True), mean_walk(full, x_T, False))
+
+
+def test_a_watched_walk_is_the_walk_and_its_path_goes_from_start_to_end(x_T):
+    step = ddim(PROCESSES["flow"](), eta=0)
+    levels = evenly_spaced(T, 4)
+    plain = walk(denoiser, x_T, levels, step)
+    with watched() as path:
+        torch.testing.assert_close(walk(denoiser, x_T, levels, step), plain, rtol=0, atol=0)
+    walk(denoiser, x_T, levels, step)  # nobody looks
+    assert [level for level, _ in path] == levels
+    assert torch.equal(path[0][1], x_T) and torch.equal(path[-1][1], plain)
+    lower = walk(denoiser, path[2][1], levels[2:], step)
+    torch.testing.assert_close(lower, plain, rtol=0, atol=0)  # the path is where the walk was

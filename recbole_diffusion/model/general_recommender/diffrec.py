@@ -117,6 +117,7 @@ class DiffRec(WalkSteps, GeneralRecommender):
 
     input_type = InputType.LISTWISE
     reads = "row"
+    corrupts_history = True
     user_batches = True  # trained on batches of users, see UserTrainDataLoader
     croppable = True  # it reads no histories
     fused_adam = True
