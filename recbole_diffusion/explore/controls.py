@@ -66,7 +66,7 @@ def controls_of(recommender):
             Control(
                 "sampling_steps",
                 "Level the history is corrupted to, T'",
-                f"the reverse walk takes all {model.diffusion.steps} steps from there",
+                "the reverse walk takes all its steps from there",
                 [str(level) for level in levels],
                 [
                     {} if level == model.sampling_steps else {"sampling_steps": level}

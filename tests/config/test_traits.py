@@ -56,7 +56,7 @@ def test_a_trait_of_a_wrong_type_or_word_is_refused(attributes, message):
         ("DreamRec", True, True, "sampler"),
         ("DimeRec", True, False, "levels"),
         ("DiffuRec", True, False, "levels"),
-        ("DiffRec", False, False, None),
+        ("DiffRec", False, False, "levels"),
         ("recbole:SASRec", False, False, None),
     ],
 )

@@ -21,7 +21,7 @@ CONTROLS = {
     "ICDDT": ["steps", "samples"],
     "DreamRec": ["guidance_weight", "steps", "samples"],
     "DimeRec": ["steps", "samples"],
-    "DiffRec": ["sampling_steps", "samples"],
+    "DiffRec": ["steps", "sampling_steps", "samples"],
     "SASRec": [],
     "MultiVAE": [],
     "LightGCN": [],
