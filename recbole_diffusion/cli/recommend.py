@@ -52,6 +52,9 @@ def recommend(arguments):
         f"{report['unknown_rows']} lines with unknown items left out, {report['cold_users']} users "
         + ("got the most popular items" if options["cold"] == "pop" else "got no list")
     )
+    for option in ("candidates", "deny"):
+        if unknown := report.get(f"unknown_{option}"):
+            print(f"{unknown} items of {options[option]} ({option}) are not known to the model")
     if report.get("ann_recall") is not None:
         print(f"the index found {report['ann_recall']:.4f} of exact lists, over a sample of users")
     return 0

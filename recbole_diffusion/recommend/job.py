@@ -47,8 +47,9 @@ def recommend_file(
             ``ann`` of `Recommender.recommend`.
 
     Returns:
-        dict of str to int: ``users``, ``lists``, ``unknown_rows``, ``cold_users``; with ``ann``
-        also ``ann_recall`` (float), its mean over the parts.
+        dict of str to int: ``users``, ``lists``, ``unknown_rows``, ``cold_users``; with
+        ``candidates`` and ``deny`` also ``unknown_candidates`` and ``unknown_deny``, and with
+        ``ann`` ``ann_recall`` (float), its mean over the parts.
 
     Raises:
         ConfigError: on an option out of range, or if the parts there are of another job.
@@ -66,8 +67,7 @@ def recommend_file(
     recommender.check(**options)
     found = None
     if histories is not None:
-        columns = [*dict.fromkeys([*recommender.columns])]
-        found = recommender.read(tables(histories, columns))
+        found = recommender.read(tables(histories, recommender.columns))
         found = found if asked is None else found.only(asked)
     everybody = asked if found is None else found.users
     if everybody is None:
@@ -103,6 +103,7 @@ def recommend_file(
         bar.update(last - first)
     bar.close()
     report["unknown_rows"] = 0 if found is None else found.unknown_rows
+    report |= recommender.unknown_listed(options.get("candidates"), options.get("deny"))
     if recalls:
         report["ann_recall"] = sum(recalls) / len(recalls)
     join(parts, output)
