@@ -66,7 +66,7 @@ def answers(recommender, requests):
     listed = {
         name: recommender.report.get(name, 0) for name in ("unknown_candidates", "unknown_deny")
     }
-    known = set(recommender.tokens[item][1:])
+    known = recommender.known_items
     found = [
         Answer(
             lists=[],
@@ -75,11 +75,12 @@ def answers(recommender, requests):
         )
         for request in requests
     ]
-    by_name = dict(zip(names, people))
-    for name, rows in lists.groupby(user, sort=False):
-        number, person = by_name[name]
-        ranked = [Ranked(item=i, score=s) for i, s in zip(rows[item], rows["score"])]
-        found[number].lists.append(List(user=person.user, items=ranked))
+    ranked = {}
+    for name, one, score in zip(lists[user], lists[item], lists["score"]):
+        ranked.setdefault(name, []).append(Ranked(item=one, score=score))
+    for name, (number, person) in zip(names, people):
+        if name in ranked:
+            found[number].lists.append(List(user=person.user, items=ranked[name]))
     return found
 
 

@@ -3,6 +3,8 @@
 Letters: B users of a batch, n items with the padding, D size of the embeddings.
 """
 
+from functools import cached_property
+
 import numpy as np
 import pandas as pd
 import torch
@@ -102,6 +104,11 @@ class Scorer:
         reader = HistoryReader(self.config, self._known)
         made_of = [reader.source["field"]] if reader.source else []
         return list(dict.fromkeys([*reader.needed, *made_of, reader.time]))
+
+    @cached_property
+    def known_items(self):
+        """The ids of all items (frozenset of str)."""
+        return frozenset(self.tokens[self.item_field][1:])
 
     @property
     def behavior_column(self):
