@@ -28,7 +28,7 @@ MAY_KNOW = {
     "benchmark": BELOW | {"quick_start"},
     "pictures": BELOW | {"quick_start"},
     "recommend": BELOW | {"quick_start"},
-    "testing": BELOW | {"quick_start"},
+    "testing": BELOW | {"quick_start", "recommend"},
     "cli": BELOW | {"quick_start", "tune", "benchmark", "pictures", "recommend"},
     "__main__": {"cli"},
 }

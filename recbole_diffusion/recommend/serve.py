@@ -6,6 +6,7 @@ network, uvicorn serves.
 
 import asyncio
 
+import uvicorn
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
@@ -132,6 +133,26 @@ def about(recommender):
     }
 
 
+def server(app, **options):
+    """The server of a service, which bounds connections and logs no requests.
+
+    Args:
+        app (fastapi.FastAPI): of `application`.
+        **options: of ``uvicorn.Config``.
+
+    Returns:
+        uvicorn.Server: not running yet.
+    """
+    ours = {
+        "http": Impatient,
+        "log_level": "warning",
+        "access_log": False,
+        "timeout_keep_alive": 5,
+        "limit_concurrency": MOST_CONNECTIONS,
+    }
+    return uvicorn.Server(uvicorn.Config(app, **ours | options))
+
+
 def serve(
     checkpoint,
     host="127.0.0.1",
@@ -157,8 +178,6 @@ def serve(
     """
     import socket
 
-    import uvicorn
-
     from recbole_diffusion.recommend.recommender import load
 
     if not 0 <= port < 1 << 16:
@@ -181,12 +200,4 @@ def serve(
     print(
         f"{app.title}: http://{host}:{listening.getsockname()[1]}/docs (Ctrl+C ends it)", flush=True
     )
-    options = uvicorn.Config(
-        app,
-        http=Impatient,
-        log_level="warning",
-        access_log=False,
-        timeout_keep_alive=5,
-        limit_concurrency=MOST_CONNECTIONS,
-    )
-    uvicorn.Server(options).run([listening])
+    server(app).run([listening])

@@ -265,12 +265,10 @@ def test_the_bytes_of_all_requests_together_are_bounded():
 @pytest.fixture
 def address(recommender, monkeypatch):
     """Where the service listens, with little patience."""
-    import uvicorn
-
     monkeypatch.setattr(limits, "PATIENCE", 0.2)
     listening = socket.create_server(("127.0.0.1", 0))
     app = serve.application(recommender, timeout=0.5)
-    server = uvicorn.Server(uvicorn.Config(app, http=limits.Impatient, log_level="critical"))
+    server = serve.server(app, log_level="critical")
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     yield listening.getsockname()
