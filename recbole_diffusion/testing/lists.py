@@ -22,8 +22,8 @@ class Ranked:
     """Looks at an evaluation, as the ``observer`` of a trainer; keeps the best of each row.
 
     Attributes:
-        found (dict of int to tuple): by number of a test row its user's id, scores and ids of its
-            best items, and the ids of the items that are barred.
+        found (dict of int to tuple): by number of a test row its user's id, and scores and ids of
+            its best items.
     """
 
     def __init__(self, user_field, k):
@@ -32,8 +32,7 @@ class Ranked:
     def collect(self, scores, rows, positive_u, positive_i):
         best = scores.topk(min(self.k, scores.shape[1]), dim=1)
         users = rows[self.user_field].tolist()
-        barred = [torch.nonzero(row == -torch.inf).flatten()[1:] for row in scores]
-        for row, user, *lists in zip(rows[ROW].tolist(), users, best.values, best.indices, barred):
+        for row, user, *lists in zip(rows[ROW].tolist(), users, best.values, best.indices):
             self.found[row] = user, *(one.numpy() for one in lists)
 
 
@@ -65,10 +64,10 @@ def can_recommend(model_class):
 def compare_lists(checkpoint_file, model=None, k=10):
     """Makes the lists of a run's test rows out of its checkpoint alone, and by its evaluation.
 
-    Equal scores may stand in any order. Of general models RecBole bars the validation items from
-    the ranking of test rows, which no history holds: they are taken out of the lists. The noise of
-    a row is that of the evaluation in the first comparison, where users have their own names, and
-    that of the history in the second.
+    Equal scores may stand in any order. Nothing is barred: of general models RecBole bars the
+    validation items, and not a test item that its user had before, which no history tells. The
+    noise of a row is that of the evaluation in the first comparison, where users have their own
+    names, and that of the history in the second.
 
     Args:
         checkpoint_file (str or Path): of the run, whose data are there.
@@ -78,7 +77,7 @@ def compare_lists(checkpoint_file, model=None, k=10):
     Returns:
         Compared: what differs.
     """
-    run = load_run(checkpoint_file, model)
+    run = load_run(checkpoint_file, model, mask_history=False)
     config = run.trainer.config
     ranked = run.trainer.observer = Ranked(config["USER_ID_FIELD"], k)
     run.trainer.evaluate(run.test_data, load_best_model=False)
@@ -91,16 +90,12 @@ def compare_lists(checkpoint_file, model=None, k=10):
         return torch.tensor([number[user] for user in asked.users[place]])
 
     users, items = list(expected), recommender.tokens[recommender.item_field]
-    had = histories.groupby(recommender.user_field)[recommender.item_field].nunique()
-    more = max(len(barred) - had[user] for user, (_, _, barred) in expected.items())
-    most = min(k + max(more, 0), int(recommender.check(k=1).sum()))
     with patch.object(Asked, "number", of_the_row):
-        lists = _by_user(recommender, histories, users, most)
+        lists = _by_user(recommender, histories, users, k)
     others, far = [], 0.0
-    for user, (score, item, barred) in expected.items():
-        whole, barred = np.isfinite(score), {items[one] for one in barred}
-        its = [pair for pair in zip(*lists.get(user, ((), ()))) if pair[0] not in barred][:k]
-        its = [one for one, _ in its], np.array([one for _, one in its])
+    for user, (score, item) in expected.items():
+        whole = np.isfinite(score)
+        its = lists.get(user, ([], []))
         if not _same(([items[one] for one in item[whole]], score[whole]), its):
             others.append(user)
         else:
@@ -128,9 +123,9 @@ def _histories(run, found):
         whose = [found[row][0] for row in found]
         one_each = len(set(whose)) == len(whose)
         names, kept, owner = {}, [], []
-        for row, (id_, *_) in found.items():
+        columns = (data.inter_feat[field].tolist() for field in (ROW, user, POSITION))
+        for row, id_, count in zip(*columns):
             token, first = str(tokens[user][id_]), int(data.start[id_])
-            count = int(data.inter_feat[POSITION][row])
             names[row] = token if one_each else f"{token}, row {row}"
             kept.append(torch.arange(first, first + count))
             owner += [names[row]] * count
@@ -150,7 +145,7 @@ def _histories(run, found):
 
 def _by_user(recommender, histories, users, k):
     """By user items and scores of their lists."""
-    lists = recommender.recommend(histories, users=users, k=k)
+    lists = recommender.recommend(histories, users=users, k=k, exclude_seen=False)
     columns = (lists[recommender.item_field], lists["score"])
     found = {}
     for user, item, score in zip(lists[recommender.user_field], *columns):
