@@ -46,7 +46,10 @@ def recommend(arguments):
         options["exclude_seen"] = options["exclude_seen"] == "True"
     from recbole_diffusion.recommend.job import recommend_file
 
-    report = recommend_file(**options)
+    try:
+        report = recommend_file(**options)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt("the same command goes on with the parts it lacks") from stop
     print(
         f"{report['lists']} lists for {report['users']} users in {options['output']}; "
         f"{report['unknown_rows']} lines with unknown items left out, {report['cold_users']} users "

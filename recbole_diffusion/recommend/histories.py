@@ -132,6 +132,8 @@ class HistoryReader:
 
     def histories(self):
         """What was taken so far (Histories)."""
+        if not self._blocks:
+            self.add(pd.DataFrame(columns=self.needed))
         rows = pd.concat(self._blocks, ignore_index=True)
         # Stable: the order of the lines is that of time, or breaks its ties.
         rows = rows.sort_values(self.user, kind="stable", ignore_index=True)
