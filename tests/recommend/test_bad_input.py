@@ -146,6 +146,7 @@ def slowly(arguments):
     return main(arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["recommend", "export", "safetensors"])
 def test_a_full_disk_leaves_nothing_that_looks_whole(place, command):
     said = place / "said"
@@ -162,6 +163,7 @@ def test_a_full_disk_leaves_nothing_that_looks_whole(place, command):
     assert process.wait() == 0, process.said()
 
 
+@pytest.mark.slow
 def test_a_killed_command_goes_on_to_the_file_of_an_undisturbed_one(place, monkeypatch):
     arguments = [*RECOMMEND, "--checkpoint=model.pth"]
     process = warm.Call(slowly, arguments, said=place / "said")
