@@ -29,7 +29,7 @@ MAY_KNOW = {
     "pictures": BELOW | {"quick_start"},
     "recommend": BELOW | {"quick_start"},
     "explore": BELOW | {"quick_start", "pictures", "recommend"},
-    "testing": BELOW | {"quick_start"},
+    "testing": BELOW | {"quick_start", "recommend"},
     "cli": BELOW | {"quick_start", "tune", "benchmark", "pictures", "recommend", "explore"},
     "__main__": {"cli"},
 }

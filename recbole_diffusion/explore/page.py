@@ -254,9 +254,9 @@ def application(page, hosts=None):
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
     app.layout = page.layout  # anew for each visit
-    app.server.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
+    app.server.config.update(MAX_CONTENT_LENGTH=MOST_BYTES)
     if hosts is not None:
-        app.server.config["TRUSTED_HOSTS"] = hosts  # a foreign name that leads here is refused
+        app.server.config.update(TRUSTED_HOSTS=hosts)  # a foreign name that leads here is refused
 
     @app.server.after_request
     def careful(response):
