@@ -8,6 +8,7 @@ from recbole_diffusion.benchmark.report.cells import (
     figure,
     interval,
     metric_label,
+    over_seeds,
     p_text,
     quantity,
     settings_text,
@@ -72,7 +73,7 @@ def tables(board):
         list of Table: in the order to be read.
     """
     makers = (_accuracy, _significance, _all_rows, _variance, _cost, _beyond, _never_trained)
-    makers += (_ablations, _papers, _training, _trial_table, _failures, _sittings)
+    makers += (_ablations, _papers, _training, _walks, _trial_table, _failures, _sittings)
     return [table for table in (make(board) for make in makers) if table.rows]
 
 
@@ -109,21 +110,21 @@ def _significance(board):
         spread, users = row.test.get(board.metric), row.users.get(board.metric)
         if spread is None:
             continue
-        cells = [text_cell(row.label), figure(spread.mean), Cell(interval(spread.low, spread.high))]
+        cells = [text_cell(row.label), figure(spread.mean), Cell(over_seeds(spread))]
         cells.append(Cell(interval(users.low, users.high) if users else "not available"))
         one = board.against_best[board.metric].get(row.label)
         stands = significance(board, row.label, board.metric)
         if one is None:
             why = board.no_test.get(row.label)
             word = f"{stands}: {why}" if why and stands != "best" else stands
-            cells += [Cell("–"), Cell("–"), Cell("–"), Cell(word, stands)]
+            cells += [Cell("–"), Cell("–"), Cell("–"), Cell(word + _rising(row), stands)]
         else:
             text = f"{signed(one.difference)} ({signed(one.low)} to {signed(one.high)})"
             cells += [
                 Cell(text, one.difference),
                 Cell(p_text(one.holm), one.holm),
                 effect(one),
-                Cell(stands, stands),
+                Cell(stands + _rising(row), stands),
             ]
         rows.append(cells)
     note = (
@@ -131,10 +132,19 @@ def _significance(board):
         "again changes; none with one seed) and over users (what other users would change). The "
         "test is paired, on per-row means over seeds, with errors clustered by user; p is "
         "two-sided and corrected by Holm over all comparisons with the best; d is Cohen's d_z. It "
-        "holds for these trained models: what training again changes, the interval over seeds says."
+        "holds for these trained models: what training again changes, the interval over seeds "
+        "says. What was ended by time while validation still rose might be better with more."
     )
     head = ["model", _main(board), "95% over seeds", "95% over users", "against the best", "p"]
     return Table("significance", "Significance", note, [*head, "d", "verdict"], rows)
+
+
+def _rising(row):
+    """What stands beside a verdict on a model that was not done with learning."""
+    if not row.rising:
+        return ""
+    seeds = "" if row.rising == len(row.seeds) else f" ({row.rising} of {len(row.seeds)} seeds)"
+    return f", ended by time while validation still rose{seeds}"
 
 
 def _all_rows(board):
@@ -297,6 +307,31 @@ def _training(board):
     note = "Best epoch / epochs of each seed, what ended the training, settings over the defaults."
     head = ["model", "best / epochs", "ended by", "settings"]
     return Table("training", "Training", note, head, rows)
+
+
+def _walks(board):
+    rows = [
+        [
+            text_cell(row.label),
+            figure(seed, str),
+            Cell(f"{one['steps']} / {found['of']}", one["steps"], one["steps"] == found["steps"]),
+            figure(one["agreement"]),
+            figure(found["needed"]),
+            figure(one["valid_score"], "{:.5f}".format),
+            figure(one["seconds"], quantity),
+        ]
+        for row in board.rows
+        for seed, found in row.walks
+        for one in found["tried"]
+    ]
+    note = (
+        "How few reverse steps rank as all do, on validation, once after training: the numbers "
+        "that were tried, in bold the one that scoring takes. Agreement: items of the top 20 that "
+        "a full walk has too; in the row of all steps, of two full walks. The search is part of "
+        "validation s."
+    )
+    head = ["model", "seed", "steps", "agreement", "needed", "validation", "s"]
+    return Table("walks", "Reverse steps", note, head, rows)
 
 
 def _trial_table(board):
