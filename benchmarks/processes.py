@@ -1,7 +1,8 @@
 """Two processes on two cores against one process with two threads: how fast does each train?
 
-``python benchmarks/processes.py`` trains each model on a made-up log, the two ways in turn and
-several times over, and prints targets a second of both and their ratio.
+``python benchmarks/processes.py`` trains each model on a made-up log, the ways in turn and
+several times over, and prints targets a second of both and their ratio. One process with one thread
+is measured too: on a machine that others use, two threads wait for each other.
 """
 
 import argparse
@@ -34,6 +35,7 @@ MODELS = {
 }
 ONE = [sys.executable]
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+WAYS = (ONE, 2), (ONE, 1), (TWO, 1)  # with how many threads
 
 
 def seconds(start, threads, settings, folder):
@@ -67,15 +69,17 @@ def main(arguments=None):
             settings = COMMON | MODELS[model] | {"model": model, "epochs": asked.epochs}
             found = []
             for _ in range(asked.times):
-                one = seconds(ONE, 2, settings, folder)
-                two = seconds(TWO, 1, settings, folder)
-                found.append((targets / one, targets / two, one / two))
-                print(f"{model}: {one:.1f} s and {two:.1f} s", file=sys.stderr, flush=True)
-            one, two, ratio = (median(values) for values in zip(*found))
-            ratios = ", ".join(f"{each[-1]:.2f}" for each in found)
+                took = [seconds(*way, settings, folder) for way in WAYS]
+                found.append(took)
+                print(f"{model}:", *took, "s", file=sys.stderr, flush=True)
+            rates = [targets / median(took) for took in zip(*found)]
+            ratios = [[took[way] / took[-1] for took in found] for way in (0, 1)]
+            shown = [", ".join(f"{ratio:.2f}" for ratio in sorted(each)) for each in ratios]
             print(
-                f"{model}: one process {one:.0f} targets/s, two {two:.0f} targets/s, ratio "
-                f"{ratio:.2f} (median of {ratios})",
+                f"{model}: one process {rates[0]:.0f} targets/s, with one thread {rates[1]:.0f}, "
+                f"two processes {rates[2]:.0f}\n"
+                f"  two to one {median(ratios[0]):.2f} ({shown[0]}), with one thread "
+                f"{median(ratios[1]):.2f} ({shown[1]})",
                 flush=True,
             )
 
