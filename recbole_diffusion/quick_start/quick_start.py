@@ -170,7 +170,8 @@ def fit(config, saved=True, after_validation=None):
         ConfigError, DataError, CheckpointError, ValueError: as `run_recbole_diffusion` does.
     """
     refuse_what_does_not_run(config["model"], config.model_class)
-    refuse_what_cannot_be_shared(config, get_trainer(config))
+    if ranks.count() > 1:
+        refuse_what_cannot_be_shared(config, get_trainer(config))
     init_seed(config["seed"], config["reproducibility"])
     begin_log(config)
     logger = getLogger()

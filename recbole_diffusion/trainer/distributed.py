@@ -20,7 +20,7 @@ from recbole_diffusion.trainer.randomness import own_randomness
 
 
 def refuse_what_cannot_be_shared(config, trainer):
-    """Refuses, where there are several processes, a model whose batches cannot be divided.
+    """Refuses a model whose batches several processes cannot divide.
 
     Args:
         config (Config): the run's configuration.
@@ -29,7 +29,7 @@ def refuse_what_cannot_be_shared(config, trainer):
     Raises:
         ConfigError: naming the model and the reason.
     """
-    if ranks.count() == 1 or traits.of(config.model_class).mean_loss:
+    if traits.of(config.model_class).mean_loss:
         return
     name, remedy = config["model"], "start it without torchrun"
     if issubclass(trainer, TraditionalTrainer):
