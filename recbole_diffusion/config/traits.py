@@ -78,9 +78,9 @@ class Traits(NamedTuple):
 
 
 # What RecBole's classes do not say themselves. Croppable: seen to give the same loss and scores on
-# cropped batches. Not STAMP: it averages the padding's embedding in. Mean
-# loss: seen to take the same steps by two processes as by one. The data sets: those that RecBole
-# finds by their names; FEARec reads the prefixes that RecBole's stores, unlike ours.
+# cropped batches. Not STAMP: it averages the padding's embedding in. Mean loss: seen to take the
+# same steps by two processes as by one. The data sets: those that RecBole finds by their names;
+# FEARec reads the prefixes that RecBole's stores, unlike ours.
 OF_THE_HOST = {
     **dict.fromkeys(("SASRec", "GRU4Rec", "NARM"), Traits(croppable=True, mean_loss=True)),
     **dict.fromkeys(

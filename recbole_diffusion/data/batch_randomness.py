@@ -81,10 +81,10 @@ class DrawnByBatch:
         if self.evaluates and (int(index[0]) // self.step) % processes != number:
             return None
         own = index if self.evaluates else index[number::processes]
-        index = own or index[:1]
+        index = own if len(own) else index[:1]
         with drawn_from(self.epoch_seed, int(index[0])):  # no other batch of the epoch has the row
             rows = super().collate_fn(index)
-        if not own:
+        if not len(own):
             rows[NOT_OURS] = torch.ones(len(rows), dtype=torch.bool)
         return rows
 
