@@ -551,3 +551,32 @@ def test_sittings_that_are_alike_but_for_the_date_are_one_row(journal, tmp_path)
     software = "python 3.11.7, recbole 1.2.1, torch 2.9.0, numpy 2.1.0"
     assert rows["2026-11-26 to 2026-11-28"][1:] == ["2", "A & B, 2 cores", "abc", software]
     assert rows["2026-11-29"][1:] == ["1", "A & B, 2 cores", "–", software]
+
+
+# ------------------------------------------------------------------ what was not done with learning
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"stopped_by": "max_train_seconds", "best_epoch": 10}, "while validation still rose"),
+        ({"stopped_by": "max_train_seconds", "best_epoch": 8}, ""),
+        ({"stopped_by": "epochs", "best_epoch": 10}, ""),
+    ],
+)
+def test_a_model_ended_by_time_while_it_still_rose_is_marked(tmp_path, journal, changes, words):
+    made = journal(tmp_path / "rising", seeds=[2020, 2021])
+    for label in ("ICDDT", "SASRec"):
+        for seed in (2020, 2021):
+            curve = [[epoch, float(epoch), 0.01 * epoch] for epoch in range(1, 11)]
+            extra = changes if label == "SASRec" else {}
+            number = (2020, 2021).index(seed)
+            made.run(label, seed, number=number, curve=curve, **extra)
+    board = read_board(made.output)
+    assert board.row("SASRec").rising == (2 if words else 0) and board.row("ICDDT").rising == 0
+    table = next(table for table in leaderboard.tables(board) if table.name == "significance")
+    verdict = {row[0].text: row[-1] for row in table.rows}
+    assert ("still rose" in verdict["SASRec"].text) == bool(words)
+    assert verdict["SASRec"].value == "below" and "still rose" not in verdict["ICDDT"].text
+    assert any("SASRec might rise" in said for said in sentences.summary(board)) == bool(words)
+    assert all("(two seeds)" in row[2].text for row in table.rows)

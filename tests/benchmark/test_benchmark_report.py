@@ -218,6 +218,7 @@ def rgb(color):
     return sum(map(int, re.findall(r"\d+", color)[:3])) / 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_browser_shows_tables_and_pictures_without_an_error(dark, page, board, visit, made_up):
     seen, errors = visit(page, LOOK, dark=dark)
@@ -225,16 +226,17 @@ def test_a_browser_shows_tables_and_pictures_without_an_error(dark, page, board,
     accuracy = leaderboard.tables(board)[0]
     assert seen["board"] == [[cell.text for cell in row] for row in accuracy.rows]
     assert seen["sections"] == [
-        "accuracy", "significance", "dots", "against-cost", "curves", "steps", "variance", "cost",
-        "beyond", "never-trained", "ablations", "papers", "training", "trials", "failures",
-        "configurations", "commands",
+        "accuracy", "significance", "dots", "differences", "against-cost", "curves", "steps",
+        "variance", "cost", "beyond", "never-trained", "ablations", "papers", "training", "trials",
+        "failures", "configurations", "commands",
     ]  # fmt: skip
-    assert seen["dots"] == [14, 6, 6, 180, 6] and seen["lines"] == 18
+    assert seen["dots"] == [14, 4, 6, 6, 180, 6] and seen["lines"] == 18
     assert made_up.script in "".join(seen["labels"]) or "boom()" in "".join(seen["labels"])
     assert (rgb(seen["paper"]) < 60 < 200 < rgb(seen["ink"])) == dark
     assert (rgb(seen["ink"]) < 60 < 200 < rgb(seen["paper"])) == (not dark)
 
 
+@pytest.mark.slow
 def test_an_error_of_a_script_is_seen(page, visit, made_up):
     broken = page.replace("sortBy(head) {", "sortBy(head) { missing();")
     _, errors = visit(broken, 'head("cost", 1).firstChild.click()')
@@ -255,6 +257,7 @@ SORT = """
 """
 
 
+@pytest.mark.slow
 def test_a_click_on_a_head_sorts_its_table(page, board, visit):
     seen, errors = visit(page, SORT)
     assert errors == []
@@ -286,6 +289,7 @@ WIDTHS = """return {
 }"""
 
 
+@pytest.mark.slow
 def test_a_phone_scrolls_tables_in_their_boxes_and_never_the_page(page, visit):
     seen, errors = visit(page, WIDTHS, width=360)
     assert errors == [] and seen["window"] == 360
@@ -297,6 +301,7 @@ def test_a_phone_scrolls_tables_in_their_boxes_and_never_the_page(page, visit):
     assert visit(loose, WIDTHS, width=360)[0]["page"] > 360
 
 
+@pytest.mark.slow
 def test_a_benchmark_without_runs_or_without_pictures_has_a_page(journal, tmp_path, visit):
     made = journal(tmp_path)
     look = 'return [...document.querySelectorAll("section")].map(section => section.id)'
@@ -307,3 +312,38 @@ def test_a_benchmark_without_runs_or_without_pictures_has_a_page(journal, tmp_pa
     write_report(read_board(tmp_path), tmp_path / "report.html")
     seen, errors = visit((tmp_path / "report.html").read_text(encoding="utf-8"), look)
     assert errors == [] and "dots" in seen and "curves" not in seen and "cost" not in seen
+
+
+# ------------------------------------------------------------------ for a person in a hurry
+
+
+def test_the_summary_says_who_is_best_what_is_level_and_what_it_costs(board):
+    first, second, *rest = sentences.summary(board)
+    best = board.row(board.best[board.metric])
+    assert (
+        first == f"{best.label} has the highest NDCG@10 on test, {best.test['ndcg@10'].mean:.4f}."
+    )
+    level = [label for label, one in board.against_best["ndcg@10"].items() if one.holm >= 0.05]
+    assert level and all(label in second for label in level) and "SASRec" not in second
+    assert any("s to train" in sentence for sentence in rest)
+
+
+def test_the_summary_stands_above_all_else(page, board):
+    said = html.escape(sentences.summary(board)[0])
+    assert page.index(said) < page.index("<h2>")
+
+
+def test_a_forest_plot_shows_every_tested_difference(page, board):
+    picture = page.split('<section id="differences">')[1].split("</section>")[0]
+    figure = json.loads(picture.split('<script type="application/json">')[1].split("</script>")[0])
+    shown = {
+        html.unescape(label): x
+        for trace in figure["data"]
+        for label, x in zip(trace["text"], trace["x"])
+    }
+    found = board.against_best[board.metric]
+    assert shown == {label: one.difference for label, one in found.items()}
+    below = next(trace for trace in figure["data"] if trace["name"] == "significantly below")
+    assert {html.unescape(text) for text in below["text"]} == {
+        label for label, one in found.items() if one.holm < 0.05
+    }

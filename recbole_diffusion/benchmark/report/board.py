@@ -47,6 +47,8 @@ class Row:
         settings (dict): of the first seed, over the entry of the plan.
         config (dict): all settings of the row; {} where they are not recorded.
         recbole (list of str): the versions of RecBole it ran on; empty where none is recorded.
+        rising (int): seeds whose training was ended by time while validation still rose: the last
+            validation is their best.
         curves (list): (seed, points) where a point is [epoch, seconds, validation score].
         steps (dict): validation metrics against reverse steps, means over the seeds that were
             measured, or None.
@@ -72,6 +74,7 @@ class Row:
     all_rows: dict
     epochs: str
     ended: str
+    rising: int
     settings: dict
     config: dict
     recbole: list
@@ -243,12 +246,20 @@ def _row(state, label, runs, table, no_users):
         all_rows=_means([result.get("all_rows") for result in results]) or None,
         epochs=", ".join(f"{one['best_epoch']} / {one['epochs']}" for one in trained),
         ended=_ended(ended),
+        rising=sum(map(_rises, trained)),
         settings=_settings(runs[0], entry),
         config=state.config(runs[0]),
         recbole=sorted({result["recbole"] for result in results if result.get("recbole")}),
         curves=[(run.get("seed"), run["result"].get("curve") or []) for run in runs],
         steps=_steps([result.get("steps") for result in results]),
     )
+
+
+def _rises(result):
+    """Whether time ended a training whose last validation was its best."""
+    curve = result.get("curve") or []
+    last = curve[-1][0] if curve else result["epochs"]
+    return result["stopped_by"] == "max_train_seconds" and result["best_epoch"] >= last
 
 
 def _settings(run, entry):

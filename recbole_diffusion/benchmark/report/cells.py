@@ -45,6 +45,12 @@ def interval(low, high):
     return "–" if low is None else f"{low:.4f} to {high:.4f}".replace("-", "−")
 
 
+def over_seeds(spread):
+    """The interval of a figure over training seeds; with two seeds it says so."""
+    few = " (two seeds)" if spread.n == 2 else ""
+    return interval(spread.low, spread.high) + few
+
+
 def signed(x):
     """A difference of a metric, with its sign."""
     return f"{round(x, 4) + 0.0:+.4f}".replace("-", "−")  # + 0.0: no negative zero

@@ -1,6 +1,12 @@
 """What does a report say in words? The protocol, and what the ablations show."""
 
-from recbole_diffusion.benchmark.report.cells import metric_label, p_text, settings_text, signed
+from recbole_diffusion.benchmark.report.cells import (
+    metric_label,
+    p_text,
+    quantity,
+    settings_text,
+    signed,
+)
 from recbole_diffusion.quick_start.protocol_line import protocol_line
 
 ALPHA = 0.05
@@ -89,6 +95,57 @@ def protocol_sentences(board):
         hosts = " and ".join(sorted({host for row in board.rows for host in row.recbole}))
         said.append(f"recbole-diffusion {plan['version']}{hosts and f' on RecBole {hosts}'}.")
     return " ".join(said)
+
+
+def summary(board):
+    """The board for a person in a hurry.
+
+    Args:
+        board (Board): what was measured.
+
+    Returns:
+        list of str: who is best, what cannot be told from it, what it costs; fewer where less is
+        known.
+    """
+    best = board.row(board.best.get(board.metric))
+    if best is None:
+        return []
+    metric = metric_label(board.metric)
+    against = board.against_best.get(board.metric, {})
+    level = [label for label, one in against.items() if one.holm >= ALPHA]
+    untested = [row.label for row in board.models if row is not best and row.label not in against]
+    said = [f"{best.label} has the highest {metric} on test, {best.test[board.metric].mean:.4f}."]
+    if level:
+        said.append(f"{_listed(level)} cannot be told from it by these rows.")
+    elif against:
+        others = "the other" if len(against) == 1 else "all others that were tested"
+        said.append(f"It is significantly above {others}.")
+    if untested:
+        said.append(f"{_listed(untested)} could not be tested against it.")
+    train, score = best.costs.get("train_seconds"), best.costs.get("ms_per_user")
+    if train is not None and score is not None:
+        cheap = [
+            row for row in board.models
+            if row.label in level and (row.costs.get("train_seconds") or train) < train
+        ]  # fmt: skip
+        cost = f"It takes {quantity(train)} s to train and {quantity(score)} ms to rank for a user"
+        if cheap:
+            least = min(cheap, key=lambda row: row.costs["train_seconds"])
+            cost += f"; {least.label} takes {quantity(least.costs['train_seconds'])} s to train"
+        said.append(cost + ".")
+    rising = [row.label for row in board.models if row.rising]
+    if rising:
+        said.append(
+            f"{_listed(rising)} might rise with more time: training was ended by time while "
+            "validation still rose."
+        )
+    return said
+
+
+def _listed(labels):
+    """Labels as a sentence names them, the first ones of many."""
+    shown = list(labels[:4]) + ([f"{len(labels) - 4} more"] if len(labels) > 4 else [])
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def ablation_sentences(board):

@@ -8,6 +8,7 @@ from recbole_diffusion.benchmark.report.cells import (
     figure,
     interval,
     metric_label,
+    over_seeds,
     p_text,
     quantity,
     settings_text,
@@ -109,21 +110,21 @@ def _significance(board):
         spread, users = row.test.get(board.metric), row.users.get(board.metric)
         if spread is None:
             continue
-        cells = [text_cell(row.label), figure(spread.mean), Cell(interval(spread.low, spread.high))]
+        cells = [text_cell(row.label), figure(spread.mean), Cell(over_seeds(spread))]
         cells.append(Cell(interval(users.low, users.high) if users else "not available"))
         one = board.against_best[board.metric].get(row.label)
         stands = significance(board, row.label, board.metric)
         if one is None:
             why = board.no_test.get(row.label)
             word = f"{stands}: {why}" if why and stands != "best" else stands
-            cells += [Cell("–"), Cell("–"), Cell("–"), Cell(word, stands)]
+            cells += [Cell("–"), Cell("–"), Cell("–"), Cell(word + _rising(row), stands)]
         else:
             text = f"{signed(one.difference)} ({signed(one.low)} to {signed(one.high)})"
             cells += [
                 Cell(text, one.difference),
                 Cell(p_text(one.holm), one.holm),
                 effect(one),
-                Cell(stands, stands),
+                Cell(stands + _rising(row), stands),
             ]
         rows.append(cells)
     note = (
@@ -131,10 +132,19 @@ def _significance(board):
         "again changes; none with one seed) and over users (what other users would change). The "
         "test is paired, on per-row means over seeds, with errors clustered by user; p is "
         "two-sided and corrected by Holm over all comparisons with the best; d is Cohen's d_z. It "
-        "holds for these trained models: what training again changes, the interval over seeds says."
+        "holds for these trained models: what training again changes, the interval over seeds "
+        "says. What was ended by time while validation still rose might be better with more."
     )
     head = ["model", _main(board), "95% over seeds", "95% over users", "against the best", "p"]
     return Table("significance", "Significance", note, [*head, "d", "verdict"], rows)
+
+
+def _rising(row):
+    """What stands beside a verdict on a model that was not done with learning."""
+    if not row.rising:
+        return ""
+    seeds = "" if row.rising == len(row.seeds) else f" ({row.rising} of {len(row.seeds)} seeds)"
+    return f", ended by time while validation still rose{seeds}"
 
 
 def _all_rows(board):

@@ -5,7 +5,7 @@ import io
 import json
 import re
 
-from recbole_diffusion.benchmark.report.sentences import line_of, protocol_sentences
+from recbole_diffusion.benchmark.report.sentences import line_of, protocol_sentences, summary
 from recbole_diffusion.benchmark.report.tables import LEVEL, tables
 
 
@@ -18,7 +18,9 @@ def markdown(board):
     Returns:
         str: headings, notes and tables.
     """
-    parts = [f"# Benchmark on {_md(board.plan['dataset'])}", _md(protocol_sentences(board))]
+    parts = [f"# Benchmark on {_md(board.plan['dataset'])}"]
+    parts += [_md(" ".join(summary(board)))] if summary(board) else []
+    parts.append(_md(protocol_sentences(board)))
     for table in tables(board):
         parts.append(f"## {table.title}")
         if table.note:
