@@ -2,6 +2,9 @@
 
     python benchmarks/recommend.py
     python benchmarks/recommend.py --items 5000000 --users 200 --spread 0
+    python benchmarks/recommend.py --checkpoint=FILE.best.pth --histories 1000000
+
+The first two search items; the third runs the command ``recommend`` over made-up histories.
 
 Items and users are made up: points around ``--groups`` centres, with ``--spread`` 0 without any, so
 that nothing tells where the best items lie. Each way runs in a process of its own, for its memory;
@@ -14,12 +17,16 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from recbole_diffusion.recommend.index import Blocks, Nearest, best, search_in_batches
+from recbole_diffusion.recommend.recommender import load
 
 WAYS = ("data", "plain", "blocks", "ann")
 
@@ -76,6 +83,37 @@ def measure(way, arguments):
     return found
 
 
+def histories(checkpoint, count, longest, path):
+    """Writes histories of known items, 1 to ``longest`` of each user."""
+    recommender, draw = load(checkpoint), np.random.default_rng(0)
+    user = np.repeat(np.arange(count), draw.integers(1, longest + 1, size=count))
+    table = {recommender.user_field: user}
+    told = recommender.behavior_column
+    for field in (recommender.item_field, *([told] if told else [])):
+        names = np.array(recommender.tokens[field][1:], dtype=object)
+        table[field] = names[draw.integers(len(names), size=len(user))]
+    pd.DataFrame(table).to_parquet(path, index=False)
+    return len(user)
+
+
+def whole_file(arguments):
+    """Runs the command over a file and prints seconds and peak memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, output = Path(folder, "histories.parquet"), Path(folder, "lists.parquet")
+        lines = histories(arguments.checkpoint, arguments.histories, arguments.longest, given)
+        command = [sys.executable, "-m", "recbole_diffusion", "recommend", "-k", str(arguments.k)]
+        command += [f"--checkpoint={arguments.checkpoint}", f"--histories={given}"]
+        begin = time.monotonic()
+        subprocess.run([*command, f"--output={output}"], check=True)
+        seconds = time.monotonic() - begin
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        print(
+            f"{arguments.histories} histories ({lines} lines), k {arguments.k}: {seconds:.0f} s, "
+            f"{used.ru_utime + used.ru_stime:.0f} s of the processor, peak memory "
+            f"{used.ru_maxrss / 1024:.0f} MB, {output.stat().st_size >> 20} MB written"
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, default=1_000_000)
@@ -86,7 +124,13 @@ def main():
     parser.add_argument("--groups", type=int, default=2000)
     parser.add_argument("--spread", type=float, default=0.7, help="of a group; 0: no groups")
     parser.add_argument("--way", choices=WAYS, help="one of them, here, as JSON")
+    parser.add_argument("--checkpoint", help="run the command, over --histories")
+    parser.add_argument("--histories", type=int, default=1_000_000)
+    parser.add_argument("--longest", type=int, default=10, help="history")
     arguments = parser.parse_args()
+    if arguments.checkpoint:
+        whole_file(arguments)
+        return
     if arguments.way:
         print(json.dumps(measure(arguments.way, arguments)))
         return

@@ -30,6 +30,7 @@ def add_options(parser):
     parser.add_argument("--dataset", default="beauty")
     parser.add_argument("--repeats", type=int, default=3, help="passes; the median counts")
     parser.add_argument("--batches", type=int, default=200, help="training batches")
+    parser.add_argument("--scoring", action="store_true", help="only scoring, beside SASRec")
     parser.add_argument("--plain_batches", type=int, default=4, help="scoring batches, plain walk")
 
 
@@ -148,7 +149,8 @@ def scoring(arguments):
 def measure(arguments):
     """Prints rates and ratios; takes the parsed arguments."""
     print(f"{torch.get_num_threads()} threads, 512 rows per scoring batch")
-    walks(arguments)
-    for name, batch in (("DreamRec", 256), ("DreamRec", 2048), ("DimeRec", 512)):
-        training(name, batch, arguments)
+    if not arguments.scoring:
+        walks(arguments)
+        for name, batch in (("DreamRec", 256), ("DreamRec", 2048), ("DimeRec", 512)):
+            training(name, batch, arguments)
     scoring(arguments)

@@ -1,5 +1,6 @@
 """How much faster is ICDDT here than the same mathematics written plainly?
 
+Scoring is measured beside SASRec too, of the same size, on the same histories.
 "plain" has the same weights and gives the same scores, but pads every batch to the full length,
 draws rows in any order, computes the last block at all positions, projects Q1, Q2, K1, K2, V and
 every position's behaviour one by one, and the step conditions of every row at every step.
@@ -87,13 +88,13 @@ class PlainICDDT(ICDDT):
         return layer.output(seen.transpose(1, 2).flatten(2))
 
 
-def setting(model, arguments, plain):
-    """Configuration and loaders of one of the two.
+def setting(model, arguments, plain, **more):
+    """Configuration and loaders of one of them.
 
     Returns:
         tuple: config (Config), training loader, validation loader.
     """
-    settings = {"data_path": arguments.data_path, "show_progress": False, "worker": 0}
+    settings = {"data_path": arguments.data_path, "show_progress": False, "worker": 0} | more
     if plain:
         settings |= {"crop_history": False, "length_buckets": False}
     config = Config(model, arguments.dataset, config_dict=settings)
@@ -119,9 +120,14 @@ def training_seconds(model, loader, batches):
 
 @torch.no_grad()
 def scoring_seconds(model, loader, steps, repeats):
-    """Seconds to score all rows of a loader, the metrics left out; the median of some repeats."""
+    """Seconds to score all rows of a loader, the metrics left out; the median of some repeats.
+
+    Without ``steps`` the model has no walk.
+    """
     model.eval()
-    model.walk_steps.fill_(steps)
+    if steps:
+        model.walk_steps.fill_(steps)
+    model.full_sort_predict(next(iter(loader))[0])  # to warm up
     times = []
     for _ in range(repeats):
         begin = time.perf_counter()
@@ -148,6 +154,7 @@ def add_options(parser):
     parser.add_argument("--dataset", default="jd")
     parser.add_argument("--batches", type=int, default=48, help="training batches of ours")
     parser.add_argument("--plain_batches", type=int, default=8, help="training batches of plain")
+    parser.add_argument("--scoring", action="store_true", help="only scoring, beside SASRec")
     parser.add_argument("--short_walk", type=int, default=1, help="steps of truncation: auto")
 
 
@@ -167,6 +174,12 @@ def measure(arguments):
     )
     print(f"largest difference of a score: {largest_difference(ours, plain, plain_valid):.1e}")
 
+    users = len(valid.dataset)
+    if arguments.scoring:
+        short = scoring_seconds(ours, valid, arguments.short_walk, 3)
+        beside_sasrec(config, short / users, arguments)
+        return
+
     # With the two to warm up 48 batches are one pool, which holds every length.
     ours_train = training_seconds(ours, train, arguments.batches)
     plain_train_s = training_seconds(plain, plain_train, arguments.plain_batches)
@@ -177,7 +190,6 @@ def measure(arguments):
         f"ratio {rate / plain_rate:.2f}"
     )
 
-    users = len(valid.dataset)
     seconds = scoring_seconds(ours, valid, full, 1)
     plain_seconds = scoring_seconds(plain, plain_valid, full, 1)
     short = scoring_seconds(ours, valid, arguments.short_walk, 3)
@@ -189,4 +201,25 @@ def measure(arguments):
         f"scoring, {arguments.short_walk} step(s): ours {users / short:.0f} users/s, ratio to ours "
         f"with {full} steps {seconds / short:.2f} (0.7 x {full}/{arguments.short_walk} = "
         f"{0.7 * full / arguments.short_walk:.1f})"
+    )
+    beside_sasrec(config, short / users, arguments)
+
+
+def beside_sasrec(config, seconds, arguments):
+    """Scoring of SASRec with ICDDT's D, L, layers, heads and inner size, on the same histories.
+
+    Args:
+        config (Config): ICDDT's.
+        seconds (float): that ICDDT takes a row.
+        arguments (argparse.Namespace): the parsed arguments.
+    """
+    same = ("hidden_size", "n_layers", "n_heads", "MAX_ITEM_LIST_LENGTH", "train_rows")
+    size = {key: config[key] for key in same} | {"inner_size": 4 * config["hidden_size"]}
+    other, train, valid = setting("SASRec", arguments, plain=False, **size)
+    torch.manual_seed(0)
+    model = other.model_class(other, train.dataset)
+    rate = len(valid.dataset) / scoring_seconds(model, valid, None, 3)
+    print(
+        f"scoring, SASRec with the same D, L, layers and heads: {rate:.0f} users/s; ICDDT with "
+        f"{arguments.short_walk} step(s) takes {seconds * rate:.2f} of its time"
     )

@@ -28,8 +28,9 @@ MAY_KNOW = {
     "benchmark": BELOW | {"quick_start"},
     "pictures": BELOW | {"quick_start"},
     "recommend": BELOW | {"quick_start"},
-    "testing": BELOW | {"quick_start"},
-    "cli": BELOW | {"quick_start", "tune", "benchmark", "pictures", "recommend"},
+    "explore": BELOW | {"quick_start", "pictures", "recommend"},
+    "testing": BELOW | {"quick_start", "recommend"},
+    "cli": BELOW | {"quick_start", "tune", "benchmark", "pictures", "recommend", "explore"},
     "__main__": {"cli"},
 }
 

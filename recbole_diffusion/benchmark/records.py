@@ -133,6 +133,15 @@ def _point(value, where):
         raise Unfit(f"{where} is {_shown(value)}, not epoch, seconds and score")
 
 
+walk = _fields(
+    {"steps": count, "of": count, "draws": flag, "needed": number, "seconds": cost}
+    | {
+        "tried": _list_of(
+            _fields({"steps": count, "agreement": number, "valid_score": number, "seconds": cost}),
+            1,
+        )
+    }
+)
 RESULT = {
     "model": _or_none(text),
     "recbole": _or_none(text),
@@ -147,6 +156,7 @@ RESULT = {
     "never_trained": _or_none(_never_trained),
     "all_rows": _or_none(figures),
     "steps": _or_none(_steps),
+    "walk": _or_none(walk),
     "users_file": _or_none(users_file),
     "users_hash": text,
     "agreement": _or_none(number),

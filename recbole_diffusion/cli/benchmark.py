@@ -9,6 +9,7 @@ many models and seeds under one protocol: table, significance, cost, report
 
   recbole-diffusion benchmark --models=ICDDT,SASRec,recbole:DiffRec --dataset=retail --seeds=5
   recbole-diffusion benchmark --config=FILE.yaml
+  recbole-diffusion benchmark --compare benchmark/a benchmark/b   mean ranks across data sets
 --output=FOLDER         where it goes, and goes on if it was killed; default: benchmark/<dataset>
 --seeds=N or [1,2,3]    seeds of every model; --tune=N trials of each first
 --max_train_seconds=S   the same compute for every run; --jobs=N runs at a time, --threads=N each
@@ -56,6 +57,8 @@ def benchmark(arguments):
     from recbole_diffusion.config.values import parse_value
 
     settings = parse_settings(arguments)
+    if "compare" in settings:
+        return _compare(**settings)
     file, output = settings.pop("config", None), settings.pop("output", None)
     settings.pop("model", None)  # classes that the file may name; main has seen it
     if True in (file, output):
@@ -94,6 +97,20 @@ def benchmark(arguments):
     print(markdown(board))
     print("\n".join(map(str, files)))
     return 1 if board.failed else 0
+
+
+def _compare(compare, output="benchmark/compare", **others):
+    """``--compare``: mean ranks across benchmarks that are done."""
+    from recbole_diffusion.benchmark.report.across import markdown, write_comparison
+
+    if others:
+        raise ValueError(f"--compare goes with --output alone, not with --{next(iter(others))}")
+    if True in (compare, output):
+        raise ValueError("--compare takes folders of benchmarks, and --output a folder")
+    found, files = write_comparison(compare.replace(",", " ").split(), output)
+    print(markdown(found))
+    print("\n".join(map(str, files)))
+    return 0
 
 
 def _default_output(dataset):

@@ -7,6 +7,7 @@ from recbole_diffusion import __version__
 from recbole_diffusion.cli.benchmark import benchmark
 from recbole_diffusion.cli.data import data
 from recbole_diffusion.cli.doctor import doctor
+from recbole_diffusion.cli.explore import explore
 from recbole_diffusion.cli.export import export
 from recbole_diffusion.cli.models import models
 from recbole_diffusion.cli.parsing import one_line
@@ -28,6 +29,7 @@ GROUPS = {
     "Use a trained model": {
         "recommend": (recommend, "lists for everybody of a file"),
         "serve": (serve, "lists over HTTP"),
+        "explore": (explore, "try it out on a page: history, list, reverse walk"),
         "export": (export, "for other programs: onnx, torchscript, safetensors"),
         "pictures": (pictures, "draw items, guidance and reverse steps"),
     },

@@ -46,12 +46,18 @@ def recommend(arguments):
         options["exclude_seen"] = options["exclude_seen"] == "True"
     from recbole_diffusion.recommend.job import recommend_file
 
-    report = recommend_file(**options)
+    try:
+        report = recommend_file(**options)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt("the same command goes on with the parts it lacks") from stop
     print(
         f"{report['lists']} lists for {report['users']} users in {options['output']}; "
         f"{report['unknown_rows']} lines with unknown items left out, {report['cold_users']} users "
         + ("got the most popular items" if options["cold"] == "pop" else "got no list")
     )
+    for option in ("candidates", "deny"):
+        if unknown := report.get(f"unknown_{option}"):
+            print(f"{unknown} items of {options[option]} ({option}) are not known to the model")
     if report.get("ann_recall") is not None:
         print(f"the index found {report['ann_recall']:.4f} of exact lists, over a sample of users")
     return 0

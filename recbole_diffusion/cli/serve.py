@@ -34,5 +34,8 @@ def serve(arguments):
         raise ImportError(
             f'serving needs FastAPI and uvicorn: pip install "recbole-diffusion[serve]" ({error})'
         ) from error
-    start(**options)
+    try:
+        start(**options)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt("the service has ended") from stop
     return 0

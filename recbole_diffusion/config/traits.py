@@ -44,7 +44,10 @@ class Traits(NamedTuple):
         shorter_walk (str): how its reverse walk takes fewer steps over the levels of ``diffusion``:
             ``levels``, over its list ``levels``, which can be set to ``levels_of(count)``;
             ``sampler``, the same where its ``sampler`` is ``ddim``, while other samplers visit all
-            levels. None is not at all.
+            levels. None is not at all. With ``model.walk_steps.WalkSteps``, which ours and
+            ``NextItemDiffusion`` have, their number can be set and found (``walk_steps``).
+        corrupts_history (bool): its walk begins with what somebody had, corrupted to the level
+            ``sampling_steps`` of ``diffusion``, which can be changed after training.
         reads (str): what its scores for somebody are made of: ``sequence``, a sequence of items;
             ``row``, a set of items, which it is told with ``read_histories(dataset)``; ``user``, a
             vector learnt for each user; ``nothing``, the same scores for all. None is ``sequence``
@@ -67,6 +70,7 @@ class Traits(NamedTuple):
     generates: bool = False
     weighs_guidance: bool = False
     shorter_walk: str = None
+    corrupts_history: bool = False
     reads: str = None
 
 
@@ -130,6 +134,15 @@ def item_embedding(model):
         torch.nn.Module: None where there is none of that name.
     """
     return getattr(model, "item_embedding", None)
+
+
+def seeks_steps(model):
+    """Whether its number of reverse steps is to be found after training (bool).
+
+    Args:
+        model (torch.nn.Module): ours say it themselves, as ``wanted_steps``.
+    """
+    return getattr(model, "wanted_steps", None) == "auto"
 
 
 def denoiser_calls(model):

@@ -7,6 +7,7 @@ from recbole.utils.enum_type import FeatureSource, FeatureType
 
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.values import ConfigError
+from recbole_diffusion.data.behaviors import behaviors_of
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.repeats import TEST, VALID, WholeRows
 
@@ -206,26 +207,9 @@ class CheckedRows(WholeRows):
 
     def _derive_behavior(self):
         """Makes the behaviour column out of another one, as ``behavior_from`` of the YAML says."""
-        source = self.config["behavior_from"]["field"]
-        values = self.inter_feat[source].to_numpy()
-        behavior = np.full(len(values), None, dtype=object)
-        intervals = np.zeros(len(values), dtype=np.int64)  # how many a value lies in
-        for token, interval in self.config["behavior_from"]["values"].items():
-            parsed = self._parse_intervals_str(interval)
-            if len(parsed) < str(interval).count(";") + 1:  # RecBole leaves such a part out
-                raise DataError(
-                    f"behavior_from: '{interval}' of {token} is not an interval like [1,2]"
-                )
-            inside = self._within_intervals(values, parsed)
-            behavior[inside] = str(token)
-            intervals += inside
-        if (intervals != 1).any():
-            row = int((intervals != 1).argmax())
-            raise DataError(
-                f"{self._place(row)}: {source} = {values[row]} is in "
-                f"{['no interval', 'several intervals'][min(intervals[row], 1)]} of behavior_from"
-            )
-        self.inter_feat[self.behavior_field] = behavior
+        source = self.config["behavior_from"]
+        values = self.inter_feat[source["field"]].to_numpy()
+        self.inter_feat[self.behavior_field] = behaviors_of(values, source, self._place)
         self.field2type[self.behavior_field] = FeatureType.TOKEN
         self.field2source[self.behavior_field] = FeatureSource.INTERACTION
         self.field2seqlen[self.behavior_field] = 1

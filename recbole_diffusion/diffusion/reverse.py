@@ -6,10 +6,30 @@ The estimate comes from any ``predict_x0(x_t, t)``: which network, which paramet
 guidance are the caller's affair. Letters: B batch size, T number of levels above the data.
 """
 
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import numpy as np
 import torch
 
 from recbole_diffusion.diffusion.row_noise import normal_like
+
+_watched = ContextVar("levels and vectors of the walks that are watched", default=None)
+
+
+@contextmanager
+def watched():
+    """Within the block what walks pass through is kept.
+
+    Yields:
+        list of tuple: level and x, the start among them, in the order of the walk.
+    """
+    path = []
+    before = _watched.set(path)
+    try:
+        yield path
+    finally:
+        _watched.reset(before)
 
 
 def evenly_spaced(steps, count):
@@ -50,9 +70,14 @@ def walk(predict_x0, x, levels, step):
     """
     if levels[-1] < 0 or any(lower >= level for level, lower in zip(levels, levels[1:])):
         raise ValueError(f"the levels {list(levels)} do not fall to 0")
+    path = _watched.get()
+    if path is not None:
+        path.append((levels[0], x))
     for level, lower in zip(levels, levels[1:]):
         t = torch.full(x.shape[:1], level, device=x.device)
         x = step(predict_x0(x, t), x, level, lower)
+        if path is not None:
+            path.append((lower, x))
     return x
 
 
@@ -99,8 +124,38 @@ def ddim(diffusion, eta):
     return step
 
 
+def extrapolated(predict_x0, levels):
+    """The estimates of x_0 for a mean walk over some of the levels, nearer to that over all.
+
+    A step over k levels stands for k small ones, whose estimates lie (k - 1) / 2 levels further
+    down on average; they are read off the line through this step's estimate and the last one. The
+    idea is that of the two-step method of Adams and Bashforth and of DPM-Solver++ 2M (Lu et al.
+    2022), but aims at the walk over all levels, not at one with infinitely many. Over all levels
+    nothing changes.
+
+    Args:
+        predict_x0 (Callable): as of ``walk``.
+        levels (list[int]): the levels of the walk.
+
+    Returns:
+        Callable: for one walk, as of ``walk``.
+    """
+    steps = zip(levels, levels[1:], levels[2:])
+    shares = iter([0.0] + [(t - lower - 1) / 2 / (above - t) for above, t, lower in steps])
+    last = None
+
+    def predict(x_t, t):
+        nonlocal last
+        x0, share = predict_x0(x_t, t), next(shares)
+        moved = x0 + share * (x0 - last) if share else x0
+        last = x0
+        return moved
+
+    return predict
+
+
 @torch.no_grad()
-def factored(diffusion, hidden, project, u):
+def factored(diffusion, hidden, project, u, levels):
     """The mean walk of a network ``V hidden(W x_t, t) + v``, in the coordinates ``u_t = W x_t``.
 
     A step is linear in x_t and in the estimate of x_0, so ``u_t`` obeys the same recursion with
@@ -108,15 +163,16 @@ def factored(diffusion, hidden, project, u):
     last step gives ``x_0 = V h + v``. Costs no product of the size of x.
 
     Args:
-        diffusion (GaussianDiffusion): the process, walked over all its levels.
+        diffusion (GaussianDiffusion): the process.
         hidden (Callable): gives h, shape: [B, H_last], from u_t, shape: [B, H], and levels,
             shape: [B].
         project (Callable): gives ``W (V h + v)``, shape: [B, H], from h.
-        u (torch.Tensor): W x at level T, shape: [B, H].
+        u (torch.Tensor): W x at the first level, shape: [B, H].
+        levels (list[int]): levels to visit, falling, the last ones 1 and 0 or just one above 0.
 
     Returns:
-        torch.Tensor: h at level 1, shape: [B, H_last].
+        torch.Tensor: h at the level before 0, shape: [B, H_last].
     """
-    to_1 = range(diffusion.steps, 0, -1)
-    u = walk(lambda u_t, t: project(hidden(u_t, t)), u, to_1, ancestral(diffusion, noise=False))
-    return hidden(u, torch.ones(u.shape[:1], dtype=torch.long, device=u.device))
+    predict = extrapolated(lambda u_t, t: project(hidden(u_t, t)), levels)
+    u = walk(predict, u, levels[:-1], ancestral(diffusion, noise=False))
+    return hidden(u, torch.full(u.shape[:1], levels[-2], device=u.device))

@@ -6,14 +6,15 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import nn
 
-from recbole_diffusion.diffusion.reverse import evenly_spaced, walk
+from recbole_diffusion.diffusion.reverse import walk
 from recbole_diffusion.diffusion.row_noise import normal_like
 from recbole_diffusion.model.layers.cross_entropy import full_cross_entropy
 from recbole_diffusion.model.positions import targets
 from recbole_diffusion.model.settings import check_flags, check_whole
+from recbole_diffusion.model.walk_steps import WalkSteps
 
 
-class NextItemDiffusion(SequentialRecommender):
+class NextItemDiffusion(WalkSteps, SequentialRecommender):
     """Corrupts the embedding of the next item, rebuilds it from the history, and ranks by what a
     reverse walk generates.
 
@@ -29,7 +30,6 @@ class NextItemDiffusion(SequentialRecommender):
 
     input_type = InputType.POINTWISE
     generates = True
-    shorter_walk = "levels"
 
     def __init__(self, config, dataset):
         """Build the items' embeddings, ``item_embedding``.
@@ -165,10 +165,6 @@ class NextItemDiffusion(SequentialRecommender):
         return (factor * losses).mean()
 
     # ---------------------------------------------------------------- scoring
-    def levels_of(self, count):
-        """The levels that a walk of so many steps visits (list of int); ValueError beyond T."""
-        return evenly_spaced(self.diffusion.steps, count)
-
     @property
     def denoiser_calls(self):
         """Passes through the denoiser for a scored row: one per step of the walk (int)."""

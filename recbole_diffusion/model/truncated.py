@@ -9,14 +9,12 @@ from recbole_diffusion.model.next_item import NextItemDiffusion
 class TruncatedWalk(NextItemDiffusion):
     """Walks the lowest S of the T levels, from noise at level S.
 
-    S is a setting, or found after training: ``truncation: auto``, see ``TruncationTrainer``. It
-    stands in the weights as ``walk_steps``, so a checkpoint has what was found.
+    S is a setting, or found after training: ``truncation: auto``, which is ``walk_steps: auto``
+    from all levels. It stands in the weights too, as ``walk_steps``.
     """
 
-    trainer = "recbole_diffusion.trainer.truncation:TruncationTrainer"
-
     def truncate(self, truncation, mass=None):
-        """Set S; ``auto`` begins with all levels.
+        """Set S; ``auto`` begins with all levels, and a number in ``walk_steps`` comes before it.
 
         Args:
             truncation (float or str): share of the levels in (0, 1], ``auto``, or ``mass``.
@@ -38,12 +36,20 @@ class TruncatedWalk(NextItemDiffusion):
             raise ValueError(
                 f"truncation {truncation!r} is neither a share of the steps in (0, 1], nor {words}"
             )
-        self.register_buffer("walk_steps", torch.tensor(steps))
+        if self.wanted_steps is None:
+            self.wanted_steps = "auto" if truncation == "auto" else steps
+        if self.wanted_steps != "auto":
+            steps = self.wanted_steps
+        self.register_buffer("walk_steps", torch.tensor(self.levels_of(steps)[0]))
 
     def levels_of(self, count):
         """The lowest ``count`` levels and 0, from the top (list of int); ValueError beyond T."""
         evenly_spaced(self.diffusion.steps, count)
         return list(range(count, -1, -1))
+
+    def short_levels(self, count):
+        """As ``levels_of``."""
+        return self.levels_of(count)
 
     @property
     def levels(self):
@@ -53,3 +59,9 @@ class TruncatedWalk(NextItemDiffusion):
     @levels.setter
     def levels(self, levels):
         self.walk_steps.fill_(levels[0])
+
+    def load_other_parameter(self, para):
+        """As ``WalkSteps`` does: S stays where the settings give it, whatever the weights say."""
+        super().load_other_parameter(para)
+        if self.wanted_steps != "auto":
+            self.levels = self.levels_of(self.wanted_steps)

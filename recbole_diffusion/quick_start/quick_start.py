@@ -55,7 +55,9 @@ def run_recbole_diffusion(
 
     Returns:
         dict: model, dataset, seed, device, recbole (its version), config, best_epoch, epochs,
-        stopped_by, best_valid_result, protocol (split, rows, masking and device in words),
+        stopped_by, best_valid_result, walk (how few reverse steps were found to rank as all do,
+        see `ShortWalkHooks.find_steps`; or None),
+        protocol (split, rows, masking and device in words),
         test_result, test_result_all_users (None unless asked for),
         test_result_all_rows (None unless test rows without history were counted),
         never_trained_items (see `NeverTrainedAudit`; ``barred_all_rows`` are its metrics over
@@ -115,7 +117,7 @@ def training_report(config, trainer):
         "epochs": trainer.epochs_done,
         "stopped_by": trainer.stopped_by,
         "best_valid_result": trainer.best_valid_result,
-        "truncation": trainer.truncation_report,
+        "walk": trainer.walk_report,
         "build_seconds": round(trainer.build_seconds, 2),
         "train_seconds": round(trainer.train_seconds, 2),
         "valid_seconds": round(trainer.valid_seconds, 2),

@@ -97,6 +97,12 @@ def protocol(state):
     lines.append(
         f"- Selected by {config['valid_metric']} on validation, in epoch {state['best_epoch']}"
     )
+    walk = state.get("walk_report")
+    if walk:
+        lines.append(
+            f"- Reverse steps: {walk['steps']} of {walk['of']}, found on validation to rank as all "
+            "do; the metrics below are of training, before they were found"
+        )
     return "\n".join(lines) + "\n"
 
 

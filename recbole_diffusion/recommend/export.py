@@ -1,5 +1,6 @@
 """How does a trained model leave this package? As a folder: graph or weights, ids, model card."""
 
+import io
 import json
 import logging
 import os
@@ -176,7 +177,7 @@ def save_weights(state, file):
         dict: what of ``other_parameter`` is no tensor: numbers, and shapes of sparse matrices,
         whose ``data``, ``indices`` and ``indptr`` (compressed rows) are tensors.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors, values = dict(state["state_dict"]), {}
     for name, value in checkpoint.encode(state["other_parameter"]).items():
@@ -192,7 +193,7 @@ def save_weights(state, file):
             values[name] = value
     # safetensors refuses tensors that share memory
     tensors = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-    save_file(tensors, file, metadata={"format": "pt"})
+    file.write_bytes(save(tensors, metadata={"format": "pt"}))
     return values
 
 
@@ -284,9 +285,13 @@ def save_graph(graph, recommender, format, file):
     try:
         with quiet(), torch.no_grad():
             if format == "torchscript":
-                torch.jit.trace(graph, values, check_trace=False).save(str(file))
+                traced = io.BytesIO()  # on a full disk torch's own writing ends the process
+                torch.jit.save(torch.jit.trace(graph, values, check_trace=False), traced)
+                file.write_bytes(traced.getbuffer())
             else:
                 save_onnx(graph, values, longest(recommender), file)
+    except OSError:
+        raise
     except Exception as error:  # of any kind: the model may be anybody's
         cause = error
         while cause.__cause__ is not None:

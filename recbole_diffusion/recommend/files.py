@@ -126,8 +126,18 @@ def write(table, path):
         beside.unlink(missing_ok=True)
 
 
+def put_text(text, path):
+    """Writes a text beside ``path`` and renames it; raises as `write`."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def join(parts, path):
-    """Makes one file of parts.
+    """Makes one file of parts. What a kill leaves of it lies with the parts.
 
     Args:
         parts (list of Path): in order, of one kind.
@@ -136,7 +146,7 @@ def join(parts, path):
     Raises:
         OSError: as of `write`.
     """
-    beside = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    beside = parts[0].with_name(f"{path.name}.{os.getpid()}.writing")
     try:
         if path.suffix == ".parquet":
             _join_parquet(parts, beside)

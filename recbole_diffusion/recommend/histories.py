@@ -8,6 +8,7 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.utils.enum_type import FeatureSource, FeatureType, ModelType
 
+from recbole_diffusion.data.behaviors import behaviors_of
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.loading import POSITION
@@ -73,7 +74,9 @@ class HistoryReader:
         self.filtered = None  # the column by which a general model's rows are chosen
         if behavior is not None and general and config["train_behaviors"] == "target":
             self.filtered = behavior
-        self.needed = [c for c in (self.user, self.item, self.behavior or self.filtered) if c]
+        self.told = self.behavior or self.filtered  # the column of behaviours that is read
+        self.source = config["behavior_from"] if self.told else None  # what it can be made of
+        self.needed = [column for column in (self.user, self.item, self.told) if column]
         self._place, self._users, self._blocks = {}, [], []
         self._unknown, self._numbers, self._lines = 0, True, 0
 
@@ -82,8 +85,8 @@ class HistoryReader:
 
         Args:
             table (pandas.DataFrame): a line an interaction, with the columns of the data set that
-                the model was trained on: user, item, the behaviour where it reads behaviours and,
-                where there is one, the stamp.
+                the model was trained on: user, item, the behaviour where it reads behaviours (or
+                the number that ``behavior_from`` makes it of) and, where there is one, the stamp.
 
         Raises:
             DataError: if a column is missing, a user, item or behaviour is missing, a stamp is no
@@ -91,10 +94,14 @@ class HistoryReader:
         """
         if not isinstance(table, pd.DataFrame):
             raise DataError(f"histories are a pandas.DataFrame, not a {type(table).__name__}")
+        if self.source and self.told not in table and self.source["field"] in table:
+            table = table.assign(**{self.told: self._behaviors(table[self.source["field"]])})
         for field in self.needed:
             if field not in table:
+                made_of = self.source and field == self.told and self.source["field"]
+                made = f", and no '{made_of}' to make it of" if made_of else ""
                 raise DataError(
-                    f"the histories have no column '{field}': their columns are {list(table)}"
+                    f"the histories have no column '{field}'{made}: their columns are {list(table)}"
                 )
         for field in self.needed:
             self._refuse(table[field].isna(), f"{field} is missing")
@@ -125,10 +132,20 @@ class HistoryReader:
 
     def histories(self):
         """What was taken so far (Histories)."""
+        if not self._blocks:
+            self.add(pd.DataFrame(columns=self.needed))
         rows = pd.concat(self._blocks, ignore_index=True)
         # Stable: the order of the lines is that of time, or breaks its ties.
         rows = rows.sort_values(self.user, kind="stable", ignore_index=True)
         return Histories(objects(self._users), rows, self._unknown, self._numbers)
+
+    def _behaviors(self, values):
+        """What `behaviors_of` makes of the source's values, which in a file are text."""
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(float)
+        self._refuse(~np.isfinite(numbers), f"{self.source['field']} is no finite number")
+        return behaviors_of(
+            numbers, self.source, lambda row: f"row {self._lines + row + 1} of the histories"
+        )
 
     def _refuse(self, wrong, words):
         wrong = np.asarray(wrong)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from recbole_diffusion import __version__
 from recbole_diffusion.config.values import ConfigError
-from recbole_diffusion.recommend.files import WRITTEN, join, read_ids, tables, write
+from recbole_diffusion.recommend.files import WRITTEN, join, put_text, read_ids, tables, write
 from recbole_diffusion.recommend.recommender import load
 
 PART = 20_000  # users
@@ -47,8 +48,9 @@ def recommend_file(
             ``ann`` of `Recommender.recommend`.
 
     Returns:
-        dict of str to int: ``users``, ``lists``, ``unknown_rows``, ``cold_users``; with ``ann``
-        also ``ann_recall`` (float), its mean over the parts.
+        dict of str to int: ``users``, ``lists``, ``unknown_rows``, ``cold_users``; with
+        ``candidates`` and ``deny`` also ``unknown_candidates`` and ``unknown_deny``, and with
+        ``ann`` ``ann_recall`` (float), its mean over the parts.
 
     Raises:
         ConfigError: on an option out of range, or if the parts there are of another job.
@@ -66,8 +68,7 @@ def recommend_file(
     recommender.check(**options)
     found = None
     if histories is not None:
-        columns = [*dict.fromkeys([*recommender.columns])]
-        found = recommender.read(tables(histories, columns))
+        found = recommender.read(tables(histories, recommender.columns))
         found = found if asked is None else found.only(asked)
     everybody = asked if found is None else found.users
     if everybody is None:
@@ -77,32 +78,34 @@ def recommend_file(
     folder = Path(f"{output}.parts")
     inputs = [checkpoint, histories, users, candidates, deny]
     plan = {"seed": recommender.seed, "options": options, "inputs": digests(inputs)}
+    plan |= {"part": PART, "version": __version__}
     begin(folder, json.dumps(plan, sort_keys=True, default=str))
     parts, recalls, report = (
         [],
         [],
         {"users": len(everybody), "lists": 0, "unknown_rows": 0, "cold_users": 0},
     )
-    bar = tqdm(total=len(everybody), unit="user", disable=not show_progress, mininterval=1)
-    for number, first in enumerate(range(0, len(everybody), PART)):
-        last = min(first + PART, len(everybody))
-        part = folder / f"part-{number:05d}{output.suffix}"
-        counts = folder / f"part-{number:05d}.json"
-        parts.append(part)
-        if not counts.is_file():
-            some = {"users": everybody[first:last]} if found is None else {}
-            some |= {} if found is None else {"histories": found.of(first, last)}
-            table = recommender.recommend(**some, **options)
-            write(table, part)
-            lists = int(table[recommender.user_field].nunique())
-            counts.write_text(json.dumps(recommender.report | {"lists": lists}))
-        done = json.loads(counts.read_text())
-        report["lists"] += done["lists"]
-        report["cold_users"] += done["cold_users"]
-        recalls += [done["ann_recall"]] if "ann_recall" in done else []
-        bar.update(last - first)
-    bar.close()
+    # Closed also by an error, so that its words begin a line.
+    with tqdm(total=len(everybody), unit="user", disable=not show_progress, mininterval=1) as bar:
+        for number, first in enumerate(range(0, len(everybody), PART)):
+            last = min(first + PART, len(everybody))
+            part = folder / f"part-{number:05d}{output.suffix}"
+            counts = folder / f"part-{number:05d}.json"
+            parts.append(part)
+            if not counts.is_file():
+                some = {"users": everybody[first:last]} if found is None else {}
+                some |= {} if found is None else {"histories": found.of(first, last)}
+                table = recommender.recommend(**some, **options)
+                write(table, part)
+                lists = int(table[recommender.user_field].nunique())
+                put_text(json.dumps(recommender.report | {"lists": lists}), counts)
+            done = json.loads(counts.read_text())
+            report["lists"] += done["lists"]
+            report["cold_users"] += done["cold_users"]
+            recalls += [done["ann_recall"]] if "ann_recall" in done else []
+            bar.update(last - first)
     report["unknown_rows"] = 0 if found is None else found.unknown_rows
+    report |= recommender.unknown_listed(options.get("candidates"), options.get("deny"))
     if recalls:
         report["ann_recall"] = sum(recalls) / len(recalls)
     join(parts, output)
@@ -128,11 +131,11 @@ def begin(folder, plan):
     file = folder / "job.json"
     if file.is_file() and file.read_text() != plan:
         raise ConfigError(
-            f"{folder} holds parts of another job (other files, options or seed): remove it to "
-            "begin anew"
+            f"{folder} holds parts of another job (other files, options, seed or version): remove "
+            "it to begin anew"
         )
     folder.mkdir(exist_ok=True)
-    file.write_text(plan)
+    put_text(plan, file)
 
 
 def digests(files):

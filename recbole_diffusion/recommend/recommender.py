@@ -62,7 +62,8 @@ class Recommender(Scorer):
         validation (dict of str to float): of the best epoch; None without.
         report (dict of str to int): of the last call: ``users``, ``unknown_rows`` (lines left out
             because their item is not known) and ``cold_users`` (left without a known item); with
-            ``ann`` also ``ann_recall``.
+            ``candidates`` and ``deny`` also ``unknown_candidates`` and ``unknown_deny``, how many
+            of their items are not known, and with ``ann`` ``ann_recall``.
     """
 
     # ---------------------------------------------------------------- what is asked
@@ -83,8 +84,9 @@ class Recommender(Scorer):
 
         Args:
             histories (pandas.DataFrame): a line an interaction, with the data set's columns of user
-                and item, of the behaviour where the model reads behaviours and, if the lines are
-                not in order of time, of the stamp.
+                and item, of the behaviour (or what the run's ``behavior_from`` makes it of, like a
+                rating) where the model reads behaviours and, if the lines are not in order of time,
+                of the stamp.
             users (list): whose lists; None is all of ``histories``. Without ``histories`` the model
                 must have learnt a vector for each user.
             k (int): items a list; fewer where fewer may be recommended.
@@ -117,6 +119,7 @@ class Recommender(Scorer):
         )
         behavior = self._behavior(target_behavior)
         asked = self._ask(histories, users)
+        self.report |= self.unknown_listed(candidates, deny)
         if exclude_seen is None:
             exclude_seen = self._masks_history() and asked.dataset is not None
         if exclude_seen and asked.dataset is None:
@@ -252,9 +255,35 @@ class Recommender(Scorer):
             self._nearest = candidate, Nearest(items, candidate)
         return self._nearest[1]
 
+    def unknown_listed(self, candidates=None, deny=None):
+        """How many items of lists are not known.
+
+        Args:
+            candidates, deny (list): as of `recommend`.
+
+        Returns:
+            dict of str to int: ``unknown_candidates`` and ``unknown_deny``, of lists that are
+            given.
+
+        Raises:
+            ConfigError: if none of a list is known.
+        """
+        names, found = self._known[self.item_field], {}
+        for option, items in {"candidates": candidates, "deny": deny}.items():
+            if items is None:
+                continue
+            unknown = found[f"unknown_{option}"] = int((ids(items, names) == 0).sum())
+            if unknown and unknown == len(items):
+                raise ConfigError(
+                    f"none of the {unknown} items of {option} is known: they are compared as text "
+                    f"with the data set's ids, like {names[0]!r}"
+                )
+        return found
+
     def _candidates(self, candidates, deny):
         """Which items may be recommended, bool, shape: [n]."""
         names = self._known[self.item_field]
+        self.unknown_listed(candidates, deny)  # refuses lists of nothing known
         may = torch.ones(len(names) + 1, dtype=torch.bool)
         if candidates is not None:
             may[:] = False

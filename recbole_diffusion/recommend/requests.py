@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MOST_PEOPLE = 1000  # of a request
 MOST_ITEMS = 10_000  # of a history, and of a list of candidates
+MOST_RANKED = 100_000  # items of all lists of an answer
 
 Id = Annotated[str, Field(max_length=1000)]
 
@@ -46,6 +47,10 @@ class Wanted(BaseModel):
     def _every_user_once(self):
         if len({person.user for person in self.people}) < len(self.people):
             raise ValueError("people names a user twice")
+        if self.k * len(self.people) > MOST_RANKED:
+            raise ValueError(
+                f"{len(self.people)} people with k {self.k} are more than {MOST_RANKED} items"
+            )
         return self
 
     def options(self):
@@ -72,6 +77,8 @@ class Answer(BaseModel):
 
     lists: list[List]
     unknown_items: int = Field(description="items of the histories that the model does not know")
+    unknown_candidates: int = Field(default=0, description="of candidates, likewise")
+    unknown_deny: int = Field(default=0, description="of deny, likewise")
 
 
 def words_of(invalid):

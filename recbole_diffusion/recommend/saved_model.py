@@ -44,10 +44,12 @@ def saved_model(config, state, tokens, path):
     if wrong:
         raise CheckpointError(f"the weights of {path} do not fit the model: {wrong}")
     model.load_state_dict(state["state_dict"])
-    model.load_other_parameter(
-        {
-            name: value.to(config["device"]) if isinstance(value, torch.Tensor) else value
-            for name, value in state["other_parameter"].items()
-        }
-    )
+    other = {
+        name: value.to(config["device"]) if isinstance(value, torch.Tensor) else value
+        for name, value in state["other_parameter"].items()
+    }
+    try:
+        model.load_other_parameter(other)
+    except ValueError as error:
+        raise CheckpointError(f"the other_parameter of {path} do not fit: {error}") from error
     return model.eval()

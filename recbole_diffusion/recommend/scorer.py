@@ -3,6 +3,8 @@
 Letters: B users of a batch, n items with the padding, D size of the embeddings.
 """
 
+from functools import cached_property
+
 import numpy as np
 import pandas as pd
 import torch
@@ -96,10 +98,27 @@ class Scorer:
         return asked
 
     @property
+    def popularity(self):
+        """Training interactions of each item, shape: [n]; None where the run did not count."""
+        return self._popularity
+
+    @property
     def columns(self):
-        """The columns that histories have; that of the stamps, the last, they may have."""
+        """The columns of histories that are read, where they are there: all but that of the stamps
+        are needed, and that of behaviours can be the number that they are made of."""
         reader = HistoryReader(self.config, self._known)
-        return [*reader.needed, reader.time]
+        made_of = [reader.source["field"]] if reader.source else []
+        return list(dict.fromkeys([*reader.needed, *made_of, reader.time]))
+
+    @cached_property
+    def known_items(self):
+        """The ids of all items (frozenset of str)."""
+        return frozenset(self.tokens[self.item_field][1:])
+
+    @property
+    def behavior_column(self):
+        """The column of behaviours that histories need; None where none is read."""
+        return HistoryReader(self.config, self._known).told
 
     def read(self, histories):
         """Checks histories and turns their tokens into ids.

@@ -4,64 +4,39 @@ Extra ``serve``: FastAPI documents the requests, fastapi-offline shows them at /
 network, uvicorn serves.
 """
 
+import asyncio
+
+import uvicorn
 from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
 
 from recbole_diffusion import __version__
 from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.data.lines import DataError
-from recbole_diffusion.recommend.batches import Batches
+from recbole_diffusion.recommend.batches import TOGETHER, Batches, Busy
+from recbole_diffusion.recommend.limits import (
+    MOST_BYTES,
+    MOST_CONNECTIONS,
+    Impatient,
+    Limited,
+    error,
+)
+from recbole_diffusion.recommend.listening import listen
 from recbole_diffusion.recommend.requests import Answer, Wanted, schema_of, words_of
 
-MOST_BYTES = 1 << 20  # of a request
 _DETAIL = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
 
 
-class Limited:
-    """Refuses bodies of more than a number of bytes before they are read whole (ASGI)."""
-
-    def __init__(self, app, most):
-        self.app, self.most = app, most
-
-    async def __call__(self, scope, receive, send):
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        got = 0
-
-        async def counted():
-            nonlocal got
-            message = await receive()
-            got += len(message.get("body", b""))
-            if got > self.most:
-                raise TooLong
-            return message
-
-        try:
-            await self.app(scope, counted, send)
-        except TooLong:
-            answer = error(413, f"the request is longer than {self.most} bytes")
-            await answer(scope, receive, send)
-
-
-class TooLong(Exception):
-    """A body is longer than allowed."""
-
-
-def error(status, words):
-    """An answer that says what is wrong in one line."""
-    return JSONResponse({"detail": " ".join(words.split())}, status)
-
-
-def application(recommender, timeout=10.0, most_bytes=MOST_BYTES):
+def application(recommender, timeout=10.0, most_bytes=MOST_BYTES, together=TOGETHER):
     """The service of a model.
 
     Args:
         recommender (Recommender): the model.
         timeout (float): seconds that a request may take.
         most_bytes (int): of a request.
+        together (int): people that are scored at once; 1 scores every request alone.
 
     Returns:
         fastapi.FastAPI: POST /recommend, GET /health, GET /model, and the OpenAPI page at /docs.
@@ -72,12 +47,13 @@ def application(recommender, timeout=10.0, most_bytes=MOST_BYTES):
         version=__version__,
         description="Lists of a recommender trained with recbole-diffusion.",
     )
-    app.add_middleware(Limited, most=most_bytes)
-    batches = Batches(recommender, timeout)
+    app.add_middleware(Limited, most=most_bytes, timeout=timeout)
+    batches = Batches(recommender, timeout, together)
     body = {"required": True, "content": {"application/json": {"schema": schema_of(Wanted)}}}
     refused = {
         code: {"description": words, "content": {"application/json": {"schema": _DETAIL}}}
         for code, words in (
+            (408, "The request came too slowly"),
             (413, "The request is too long"),
             (422, "The request is wrong"),
             (503, "Too much to do"),
@@ -90,13 +66,16 @@ def application(recommender, timeout=10.0, most_bytes=MOST_BYTES):
         """The best items for people."""
         try:
             wanted = Wanted.model_validate_json(await request.body())
-            return await batches.ask(wanted)
+            answer = await while_connected(request, batches.ask(wanted))
+            return Response(answer, media_type="application/json")
         except ValidationError as invalid:
             return error(422, words_of(invalid))
         except (ConfigError, DataError) as wrong:
             return error(422, str(wrong))
         except TimeoutError:
             return error(503, f"no answer within {timeout:g} seconds: try again later")
+        except Busy:
+            return error(503, "too many requests are waiting: try again later")
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -109,6 +88,30 @@ def application(recommender, timeout=10.0, most_bytes=MOST_BYTES):
         return about(recommender)
 
     return app
+
+
+async def while_connected(request, work):
+    """What work gives, which is given up where the client goes.
+
+    Args:
+        request (fastapi.Request): whose body was read.
+        work (coroutine): for the client.
+
+    Returns:
+        object: what ``work`` returns; empty bytes where nobody waits for it.
+    """
+
+    async def left():
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    answer, gone = asyncio.ensure_future(work), asyncio.ensure_future(left())
+    try:
+        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+        return answer.result() if answer.done() else b""
+    finally:
+        answer.cancel()
+        gone.cancel()
 
 
 def about(recommender):
@@ -131,7 +134,35 @@ def about(recommender):
     }
 
 
-def serve(checkpoint, host="127.0.0.1", port=8000, timeout=10.0, model=None, seed=None):
+def server(app, **options):
+    """The server of a service, which bounds connections and logs no requests.
+
+    Args:
+        app (fastapi.FastAPI): of `application`.
+        **options: of ``uvicorn.Config``.
+
+    Returns:
+        uvicorn.Server: not running yet.
+    """
+    ours = {
+        "http": Impatient,
+        "log_level": "warning",
+        "access_log": False,
+        "timeout_keep_alive": 5,
+        "limit_concurrency": MOST_CONNECTIONS,
+    }
+    return uvicorn.Server(uvicorn.Config(app, **ours | options))
+
+
+def serve(
+    checkpoint,
+    host="127.0.0.1",
+    port=8000,
+    timeout=10.0,
+    model=None,
+    seed=None,
+    together=TOGETHER,
+):
     """Serves a model until it is interrupted.
 
     Args:
@@ -140,36 +171,19 @@ def serve(checkpoint, host="127.0.0.1", port=8000, timeout=10.0, model=None, see
         port (int): 0 takes a free one.
         timeout (float): seconds that a request may take.
         model, seed: as of `load`.
+        together (int): as of `application`.
 
     Raises:
         ConfigError: if the port is in use, or the address cannot be listened on.
         CheckpointError, ValueError: as of `load`.
     """
-    import socket
-
-    import uvicorn
-
     from recbole_diffusion.recommend.recommender import load
 
-    if not 0 <= port < 1 << 16:
-        raise ConfigError(f"port {port} is not in 0..65535")
     if not 0 < timeout < float("inf"):
         raise ConfigError(f"timeout {timeout} is not a number of seconds above 0")
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen(2048)
-    except (OSError, UnicodeError) as wrong:
-        listening.close()
-        raise ConfigError(
-            f"cannot listen on {host}, port {port}: {getattr(wrong, 'strerror', None) or wrong}"
-        ) from wrong
-    app = application(load(checkpoint, model, seed=seed), timeout)
+    listening = listen(host, port)
+    app = application(load(checkpoint, model, seed=seed), timeout, together=together)
     print(
         f"{app.title}: http://{host}:{listening.getsockname()[1]}/docs (Ctrl+C ends it)", flush=True
     )
-    options = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_keep_alive=5, limit_concurrency=2000
-    )
-    uvicorn.Server(options).run([listening])
+    server(app).run([listening])

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from recbole_diffusion.config import traits
 from recbole_diffusion.model.next_item import NextItemDiffusion
 from recbole_diffusion.testing import laws
+from recbole_diffusion.testing.lists import can_recommend
 from recbole_diffusion.testing.subject import Subject
 from recbole_diffusion.trainer.randomness import own_randomness
 
@@ -87,6 +88,10 @@ def _next_item(subject):
     return issubclass(subject.model_class, NextItemDiffusion)
 
 
+def _recommends(subject):
+    return can_recommend(subject.model_class)
+
+
 # law -> for which models
 LAWS = [
     (laws.loss_and_gradients_are_finite, _always),
@@ -101,6 +106,7 @@ LAWS = [
     (laws.what_is_drawn_at_construction_is_stored, _always),
     (laws.training_repeats, _always),
     (laws.a_checkpoint_scores_as_the_model, _always),
+    (laws.lists_out_of_a_checkpoint_are_those_of_the_evaluation, _recommends),
     (laws.a_resumed_training_ends_as_one_left_alone, _always),
     (laws.it_learns_what_can_be_learnt, _always),
     (laws.it_does_not_learn_what_is_random, _always),

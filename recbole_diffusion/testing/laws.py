@@ -13,6 +13,7 @@ from recbole.utils import ModelType
 
 from recbole_diffusion.data.dataloader import ROW
 from recbole_diffusion.quick_start.saved_run import load_run
+from recbole_diffusion.testing.lists import compare_lists
 from recbole_diffusion.testing.subject import EPOCHS
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.choose import get_trainer
@@ -249,6 +250,21 @@ def a_checkpoint_scores_as_the_model(subject):
     same = torch.equal(score(trainer.model.eval(), batch), score(found.trainer.model, batch))
     law = "a model that is loaded from its checkpoint scores as the one that was saved"
     subject.demand(same and found.trainer.evaluate(found.test_data) == before, law)
+
+
+def lists_out_of_a_checkpoint_are_those_of_the_evaluation(subject):
+    """Without the data, users have the lists of the evaluation; so has who had the same items."""
+    trainer, _ = subject.trained
+    found = compare_lists(trainer.saved_model_file, subject.model_class)
+    law = (
+        "lists out of a checkpoint are those of the evaluation, so what scores are made of is in "
+        "state_dict or other_parameter, or in the history"
+    )
+    wrong = f"{len(found.others)} of {found.rows} users have other lists"
+    subject.demand(found.rows and not found.others, law, wrong)
+    law = "somebody new with a user's history has the user's list, or none where users are learnt"
+    wrong = f"{len(found.copies)} of {found.rows} copies have others"
+    subject.demand(not found.copies, f"{law}, see the trait reads", wrong)
 
 
 def a_resumed_training_ends_as_one_left_alone(subject):

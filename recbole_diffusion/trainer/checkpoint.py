@@ -123,6 +123,11 @@ def load(path, device="cpu"):
             f"are pickles and are not read): {why}"
         ) from error
     form = content.get("format") if isinstance(content, dict) else None
+    if type(form) is int and form > FORMAT:
+        raise CheckpointError(
+            f"{path} was written by a later version: it is of format {form}, and this one reads "
+            f"{FORMAT}; update recbole-diffusion"
+        )
     if type(form) is not int or form != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}")
     stored = content.pop("digest", None)  # none in checkpoints of earlier versions

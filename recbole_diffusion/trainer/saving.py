@@ -151,12 +151,16 @@ class SavingHooks:
         if wrong:
             raise checkpoint.CheckpointError(f"the other_parameter of {path} do not fit: {wrong}")
         self.model.load_state_dict(state["state_dict"])
-        self.model.load_other_parameter(
-            {
-                name: value.to(self.device) if isinstance(value, torch.Tensor) else value
-                for name, value in state["other_parameter"].items()
-            }
-        )
+        other = {
+            name: value.to(self.device) if isinstance(value, torch.Tensor) else value
+            for name, value in state["other_parameter"].items()
+        }
+        try:
+            self.model.load_other_parameter(other)
+        except ValueError as error:
+            raise checkpoint.CheckpointError(
+                f"the other_parameter of {path} do not fit: {error}"
+            ) from error
 
 
 def newest_last(config):

@@ -14,6 +14,7 @@ from recbole_diffusion.trainer.evaluation import EvaluationHooks
 from recbole_diffusion.trainer.randomness import set_random_states
 from recbole_diffusion.trainer.saving import SavingHooks
 from recbole_diffusion.trainer.scoring import ScoresError, cause
+from recbole_diffusion.trainer.short_walks import ShortWalkHooks
 
 
 class BudgetSpent(Exception):
@@ -49,7 +50,7 @@ class WatchedLoader:
         return getattr(self.loader, name)
 
 
-class TrainerHooks(SavingHooks, EvaluationHooks):
+class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks):
     """What every trainer here does beyond RecBole's; mixed in before a RecBole trainer.
 
     ``config`` keys read: ``lr_scheduler``, ``adam_betas``, ``max_train_seconds``, ``resume``,
@@ -67,7 +68,8 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
         curve (list of list): epoch, seconds of training and validation so far, and validation
             score, one a validation.
         evaluation_seed (int): of the random generator that evaluations have for themselves.
-        truncation_report (dict): why a `TruncationTrainer` takes as many steps as it does, or None.
+        walk_report (dict): why scoring takes as many reverse steps as were found, see
+            `ShortWalkHooks.find_steps`; or None.
         observer: what else looks at the ranked rows, with ``collect`` as the audit has it; or None.
     """
 
@@ -100,7 +102,7 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
         self.curve = []
         self.evaluation_seed = config["seed"]
         self.observer = None
-        self.truncation_report = None
+        self.walk_report = None
         self.item_counts = self.trained_items = None
         self.dataset = None
         self._valid_result = None
@@ -227,9 +229,6 @@ class TrainerHooks(SavingHooks, EvaluationHooks):
         if len(named) > 1:
             del named["optimizer"]
         return named
-
-    def _after_fit(self, valid_data, show_progress):
-        """For what a model decides once, on the best weights; nothing by default."""
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         deadline = float("inf")

@@ -201,6 +201,12 @@ def output(tmp_path_factory, journal):
     steps = {"name": "reverse steps of DDIM", "x": [1, 2, 5], "own": 5}
     audit = {"items": 87, "slots@5": 0.02, "hits@5": 0.1, "slots@10": 0.04, "hits@10": 0.125}
     audit["barred"] = {m: 0.28 for m in METRICS}
+    tried = [(1, 0.8123, 0.29), (2, 0.9914, 0.3011), (16, 1.0, 0.3012)]
+    walk = {"steps": 2, "of": 16, "draws": False, "needed": 0.99, "seconds": 9.0}
+    walk["tried"] = [
+        {"steps": steps, "agreement": agreed, "valid_score": score, "seconds": 0.1 * steps}
+        for steps, agreed, score in tried
+    ]
     made.run("SASRec", 2019, phase="trial", number=0)
     made.run("SASRec", 2019, phase="trial", number=1, settings={"hidden_size": 64})
     made.fail("ICDDT", "out of memory", phase="trial", number=0, settings={"d": [1, 2]})
@@ -210,6 +216,7 @@ def output(tmp_path_factory, journal):
             if label in SAMPLING:
                 values = [{m: LEVELS[label] * part for m in METRICS} for part in (0.7, 0.9, 1)]
                 changes = {"steps": steps | {"values": values}, "never_trained": audit}
+                changes["walk"] = walk if label == "ICDDT" else None
             chosen = {"hidden_size": 64} if label == "SASRec" else {}
             made.run(label, seed, number=number, settings=chosen, **changes)
         same = made.values("ICDDT", seed)

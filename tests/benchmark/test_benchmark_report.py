@@ -133,6 +133,18 @@ def test_every_configuration_is_on_the_page(page, board):
         assert found.get(row.label) == (row.config or None)
 
 
+def test_the_steps_that_were_tried_are_a_table_with_the_found_ones_marked(board):
+    table = next(table for table in leaderboard.tables(board) if table.name == "walks")
+    assert {row[0].text for row in table.rows} == {"ICDDT"}
+    first = [[cell.text for cell in row[2:]] for row in table.rows[:3]]
+    assert first == [
+        ["1 / 16", "0.8123", "0.9900", "0.29000", "0.1"],
+        ["2 / 16", "0.9914", "0.9900", "0.30110", "0.2"],
+        ["16 / 16", "1.0000", "0.9900", "0.30120", "1.6"],
+    ]
+    assert [row[2].best for row in table.rows[:3]] == [False, True, False]
+
+
 # ---------------------------------------------------------------- pictures
 def test_the_dots_are_the_means_with_both_intervals(page, board):
     (figure,) = figures(page, "dots")

@@ -28,7 +28,6 @@ from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
 from recbole_diffusion.trainer.choose import get_trainer
 from recbole_diffusion.trainer.ldiffrec import LDiffRecTrainer
 from recbole_diffusion.trainer.trainer import CountingTrainer, DiffusionTrainer, TrainerHooks
-from recbole_diffusion.trainer.truncation import TruncationTrainer
 
 
 @pytest.mark.parametrize(
@@ -96,7 +95,11 @@ def test_ours_wins_and_the_prefix_reaches_recboles():
 
 
 def test_our_settings_and_trainer_stay_with_ours_when_recbole_has_the_name_too():
-    assert [name for _, name in properties.parts(ldiffrec.LDiffRec)] == ["DiffRec", "LDiffRec"]
+    assert [name for _, name in properties.parts(ldiffrec.LDiffRec)] == [
+        "WalkSteps",
+        "DiffRec",
+        "LDiffRec",
+    ]
     assert properties.parts(LDiffRec) == []
     assert get_trainer(Config("LDiffRec", "tiny")) is LDiffRecTrainer
     theirs = Config("recbole:LDiffRec", "tiny")
@@ -146,7 +149,7 @@ def test_every_trainer_has_our_hooks_on_the_one_the_model_needs():
     def own(base):
         return type("Own", (base,), {"__module__": "my_module"})
 
-    assert trainer("ICDDT") is trainer(own(ICDDT)) is TruncationTrainer
+    assert trainer("ICDDT") is trainer(own(ICDDT)) is DiffusionTrainer
     assert trainer("MarkovChain") is CountingTrainer
     assert trainer("SASRec") is trainer(own(SASRec)) is DiffusionTrainer
     assert issubclass(trainer("Pop"), TraditionalTrainer)

@@ -56,7 +56,7 @@ def test_a_trait_of_a_wrong_type_or_word_is_refused(attributes, message):
         ("DreamRec", True, True, "sampler"),
         ("DimeRec", True, False, "levels"),
         ("DiffuRec", True, False, "levels"),
-        ("DiffRec", False, False, None),
+        ("DiffRec", False, False, "levels"),
         ("recbole:SASRec", False, False, None),
     ],
 )
@@ -64,6 +64,12 @@ def test_what_can_be_drawn_of_a_model(name, generates, weighs_guidance, shorter_
     says = traits.of(get_model(name))
     found = says.generates, says.weighs_guidance, says.shorter_walk
     assert found == (generates, weighs_guidance, shorter_walk)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_begins_with_a_corrupted_history(name):
+    corrupts = name in ("DiffRec", "TDiffRec", "LDiffRec", "LTDiffRec")
+    assert traits.of(get_model(name)).corrupts_history == corrupts
 
 
 def test_the_shipped_models_are_resolved_with_their_traits():

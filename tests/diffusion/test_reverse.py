@@ -6,7 +6,14 @@ import torch
 from rounding import close
 
 from recbole_diffusion.diffusion.gaussian import BetaVarianceDiffusion, GaussianDiffusion
-from recbole_diffusion.diffusion.reverse import ancestral, ddim, evenly_spaced, walk
+from recbole_diffusion.diffusion.reverse import (
+    ancestral,
+    ddim,
+    evenly_spaced,
+    extrapolated,
+    walk,
+    watched,
+)
 from recbole_diffusion.diffusion.schedules import SCHEDULES
 
 T = 16
@@ -202,3 +209,41 @@ def test_a_bridge_to_another_point_needs_no_walk_of_its_own(step, x_T):
     assert (seen[T] == y).all()  # begins at y itself
     halfway = seen[T // 2] - (data + y) / 2
     assert halfway.std().item() == pytest.approx(0.5, abs=0.25 if step != "ddim" else 0.51)
+
+
+MILD = GaussianDiffusion.from_betas(SCHEDULES["linear_variance"](40, 0.005, 0.005, 0.01))
+
+
+def mean_walk(levels, x, extrapolate):
+    """A walk whose estimates of x_0 grow with x and with the level."""
+
+    def leaning(x_t, t):
+        return 0.5 * x_t + 0.01 * t[:, None]
+
+    predict = extrapolated(leaning, levels) if extrapolate else leaning
+    return walk(predict, x, levels, ancestral(MILD, noise=False))
+
+
+@pytest.mark.parametrize("levels", [[40, 20, 1, 0], [40, 30, 20, 11, 1, 0]], ids=str)
+def test_extrapolated_estimates_bring_a_short_walk_nearer_to_the_full_one(levels, x_T):
+    full = mean_walk(list(range(40, -1, -1)), x_T, False)
+    short, plain = (mean_walk(levels, x_T, extrapolate) for extrapolate in (True, False))
+    assert (short - full).abs().max() < 0.6 * (plain - full).abs().max()
+
+
+def test_extrapolated_estimates_change_nothing_of_a_walk_over_all_levels(x_T):
+    full = list(range(40, -1, -1))
+    assert torch.equal(mean_walk(full, x_T, True), mean_walk(full, x_T, False))
+
+
+def test_a_watched_walk_is_the_walk_and_its_path_goes_from_start_to_end(x_T):
+    step = ddim(PROCESSES["flow"](), eta=0)
+    levels = evenly_spaced(T, 4)
+    plain = walk(denoiser, x_T, levels, step)
+    with watched() as path:
+        torch.testing.assert_close(walk(denoiser, x_T, levels, step), plain, rtol=0, atol=0)
+    walk(denoiser, x_T, levels, step)  # nobody looks
+    assert [level for level, _ in path] == levels
+    assert torch.equal(path[0][1], x_T) and torch.equal(path[-1][1], plain)
+    lower = walk(denoiser, path[2][1], levels[2:], step)
+    torch.testing.assert_close(lower, plain, rtol=0, atol=0)  # the path is where the walk was

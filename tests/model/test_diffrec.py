@@ -102,6 +102,7 @@ WALKS = {
     "one level": {"steps": 1, "noise_schedule": "linear-var"},
     "no noise": {"steps": 5, "noise_scale": 0},
     "corrupted": {"noise_schedule": "cosine", "steps": 6, "sampling_steps": 4},
+    "fewer steps": {"noise_schedule": "cosine", "steps": 9, "walk_steps": 4},
     "relu": {"mlp_act_func": "relu", "steps": 4},
     "linear": {"mlp_act_func": "none", "steps": 4},
 }

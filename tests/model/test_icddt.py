@@ -17,7 +17,6 @@ from recbole_diffusion.evaluator.curves import changed
 from recbole_diffusion.model.layers.basic import sinusoid
 from recbole_diffusion.model.positions import align_right
 from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
-from recbole_diffusion.trainer.truncation import choose_truncation
 
 SETTINGS = {
     "USER_ID_FIELD": "user_id",
@@ -580,16 +579,6 @@ def test_scoring_walks_as_many_levels_as_a_checkpoint_says():
     assert not torch.allclose(scores, seeded(build().full_sort_predict, interaction), atol=1e-2)
 
 
-def test_the_shortest_walk_that_agrees_is_chosen():
-    agreement = {1: 0.90, 2: 0.975, 4: 0.95, 8: 0.985, 16: 1.0}
-    assert choose_truncation(agreement, 0.98) == 2
-    assert choose_truncation(agreement, 0.98, tolerance=0.0) == 8
-    assert choose_truncation(agreement, 0.5) == 1
-    assert choose_truncation({1: 0.1, 16: 0.2}, 0.98) == 16
-    with pytest.raises(ValueError, match="no walk"):
-        choose_truncation({}, 0.98)
-
-
 # ------------------------------------------------------------------ refusals
 
 
@@ -623,6 +612,7 @@ def test_the_settings_file_builds_the_model():
     settings = yaml.safe_load(path.read_text())
     host = {key: SETTINGS[key] for key in SETTINGS if key.isupper() or key in ("device",)}
     host |= {"LIST_SUFFIX": "_list", "NEG_PREFIX": "neg_", "MAX_ITEM_LIST_LENGTH": 50}
+    host["walk_steps"] = None  # of overall.yaml
     assert settings.pop("train_neg_sample_args") is None
     host["train_neg_sample_args"] = SETTINGS["train_neg_sample_args"]  # as RecBole reads a None
     assert set(SETTINGS) - set(host) <= set(settings)

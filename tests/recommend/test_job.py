@@ -130,7 +130,14 @@ def test_users_items_and_popular_lists_by_files(checkpoint, log):
         cold="pop",
         show_progress=False,
     )
-    assert report == {"users": 3, "lists": 3, "unknown_rows": 1, "cold_users": 1}
+    assert report == {
+        "users": 3,
+        "lists": 3,
+        "unknown_rows": 1,
+        "cold_users": 1,
+        "unknown_candidates": 0,
+        "unknown_deny": 0,
+    }
     found = pd.read_csv(output)
     assert list(found["user_id"]) == ["u3", "u3", "u1", "u1", "stranger", "stranger"]
     assert set(found["item_id"]) == {"i4", "i6"}

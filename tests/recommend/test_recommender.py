@@ -5,15 +5,12 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 import recbole_diffusion
 from recbole_diffusion.config.values import ConfigError
-from recbole_diffusion.data.dataloader import ROW
 from recbole_diffusion.data.lines import DataError
-from recbole_diffusion.data.loading import POSITION
-from recbole_diffusion.quick_start import load_run, run_recbole_diffusion
-from recbole_diffusion.recommend.asked import Asked
+from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.testing.lists import compare_lists
 from recbole_diffusion.trainer.checkpoint import CheckpointError
 
 SEQUENCES = ["ICDDT", "DreamRec", "DimeRec", "DiffuRec", "MarkovChain", "SASRec", "GRU4Rec"]
@@ -27,7 +24,7 @@ def trained(shop, small):
 
     def train(model, keep_data=False, **settings):
         result = run_recbole_diffusion(
-            model, "shop", config_dict=small(model, epochs=1, mask_history=False, **settings)
+            model, "shop", config_dict=small(model, epochs=1, **settings)
         )
         if not keep_data:
             shutil.rmtree(shop / "dataset")
@@ -36,81 +33,20 @@ def trained(shop, small):
     return train
 
 
-class Ranked:
-    """Looks at what an evaluation ranks: by user the scores of all items."""
-
-    def __init__(self, dataset):
-        self.dataset, self.scores, self.number = dataset, {}, {}
-
-    def collect(self, scores, rows, positive_u, positive_i):
-        users = self.dataset.id2token("user_id", rows["user_id"].numpy())
-        self.scores.update(zip(users, scores.numpy()))
-        self.number.update(zip(users, rows[ROW].tolist()))
-
-
-def evaluated(checkpoint):
-    """Scores of the test rows, by user, and the histories that they were ranked with."""
-    run = load_run(checkpoint)
-    data, train = run.test_data._dataset, run.train_data._dataset
-    run.trainer.observer = Ranked(data)
-    run.trainer.evaluate(run.test_data, load_best_model=False)
-    names = train.field2id_token
-    if run.trainer.config["MODEL_TYPE"].name == "SEQUENTIAL":
-        kept = []
-        for user, position in zip(data.inter_feat["user_id"], data.inter_feat[POSITION]):
-            first = int(data.start[user])
-            kept.append(torch.arange(first, first + int(position)))
-        rows = {field: values[torch.cat(kept)] for field, values in data.store.items()}
-    else:
-        rows = {field: train.inter_feat[field] for field in train.inter_feat}
-        order = np.lexsort((rows["timestamp"], rows["user_id"]))
-        rows = {field: values[torch.from_numpy(order)] for field, values in rows.items()}
-    table = pd.DataFrame(
-        {
-            field: names[field][rows[field].numpy()]
-            for field in ("user_id", "item_id", "behavior")
-            if field in rows
-        }
-    )
-    return run.trainer.observer, table
-
-
 @pytest.mark.parametrize("model", [*SEQUENCES, *ROWS, *USERS])
-def test_lists_are_those_of_the_evaluation_and_of_anyone_with_the_same_history(
-    trained, model, monkeypatch
-):
-    checkpoint = trained(model, keep_data=True)
-    ranked, histories = evaluated(checkpoint)
-    expected = ranked.scores
-    recommender = recbole_diffusion.load(checkpoint)
-    with monkeypatch.context() as patched:  # the evaluation's noise, which goes by its rows
-        patched.setattr(
-            Asked,
-            "number",
-            lambda self, place: torch.tensor([ranked.number[user] for user in self.users[place]]),
-        )
-        lists = recommender.recommend(histories, users=list(expected), k=5)
-    assert recommender.report == {"users": len(expected), "unknown_rows": 0, "cold_users": 0}
-    assert list(lists.columns) == ["user_id", "item_id", "rank", "score"]
-    assert list(lists["user_id"].unique()) == list(expected)
-    names = recommender.tokens["item_id"]
-    for user, found in lists.groupby("user_id", sort=False):
-        best = np.sort(expected[user])[::-1][:5]
-        np.testing.assert_allclose(found["score"], best, rtol=1e-5, atol=1e-6)
-        own = expected[user][[names.index(item) for item in found["item_id"]]]
-        np.testing.assert_allclose(own, best, rtol=1e-5, atol=1e-6)
-        assert list(found["rank"]) == [1, 2, 3, 4, 5]
+def test_lists_are_those_of_the_evaluation_and_of_anyone_with_the_same_history(trained, model):
+    found = compare_lists(trained(model, keep_data=True), k=5)
+    assert (found.rows, found.others, found.copies) == (39, [], [])  # one never buys twice
 
-    copies = histories.assign(user_id="copy of " + histories["user_id"].astype(str))
-    if model in USERS:
-        assert recommender.recommend(copies, k=5).empty
-        assert recommender.report["cold_users"] == copies["user_id"].nunique()
-    else:
-        lists = recommender.recommend(histories, users=list(expected), k=5)
-        asked = [f"copy of {user}" for user in expected]
-        again = recommender.recommend(copies, users=asked, k=5, batch_size=7)
-        assert list(again["item_id"]) == list(lists["item_id"])
-        np.testing.assert_allclose(again["score"], lists["score"], rtol=1e-5, atol=1e-6)
+
+def test_a_list_is_lines_with_ids_ranks_and_scores(trained):
+    recommender = recbole_diffusion.load(trained("SASRec"))
+    lists = recommender.recommend(HISTORY, users=[8, 7], k=5)
+    assert recommender.report == {"users": 2, "unknown_rows": 0, "cold_users": 0}
+    assert list(lists.columns) == ["user_id", "item_id", "rank", "score"]
+    assert list(lists["user_id"]) == [8] * 5 + [7] * 5
+    assert list(lists["rank"]) == [1, 2, 3, 4, 5] * 2
+    assert (lists["score"].diff().drop([0, 5]) <= 0).all()
 
 
 @pytest.mark.parametrize("model", ["SASRec", "DreamRec", "ICDDT", "DiffuRec", "LightGCN", "BPR"])
@@ -187,6 +123,43 @@ def test_the_behavior_that_is_predicted_can_be_chosen(trained):
     wrong = HISTORY.assign(behavior=["view", "view", "stare", "view"])
     with pytest.raises(DataError, match="row 3 of the histories: behavior is not one of"):
         recommender.recommend(wrong)
+
+
+def test_ids_of_lists_that_are_not_known_are_counted(trained):
+    recommender = recbole_diffusion.load(trained("SASRec"))
+    plain = recommender.recommend(HISTORY, k=2, candidates=["i4", "i5", "i6"], deny=["i5"])
+    assert recommender.report["unknown_candidates"] == recommender.report["unknown_deny"] == 0
+    more = {"candidates": ["i4", "new", "i5", "i6", "newer"], "deny": ["i5", "old"]}
+    pd.testing.assert_frame_equal(plain, recommender.recommend(HISTORY, k=2, **more))
+    assert recommender.report["unknown_candidates"] == 2
+    assert recommender.report["unknown_deny"] == 1
+    for option in more:
+        with pytest.raises(ConfigError, match=f"none of the 2 items of {option} is known.*'i"):
+            recommender.recommend(HISTORY, **{option: ["new", 4]})
+
+
+def test_behaviours_are_made_of_what_they_were_made_of_in_training(run, write_inter, shop):
+    rows = [(f"u{u}", f"i{(u + t) % 20}", t % 5 + 1, t) for u in range(40) for t in range(10)]
+    columns = "user_id:token item_id:token rating:float timestamp:float"
+    write_inter(shop / "dataset", "shop", rows, columns)
+    made = {"field": "rating", "values": {"dislike": "[1,2]", "buy": "(2,5]"}}
+    loaded = {"inter": ["user_id", "item_id", "rating", "timestamp"]}
+    settings = {"behavior_from": made, "load_col": loaded, "normalize_all": False, "epochs": 1}
+    recommender = recbole_diffusion.load(run("ICDDT", **settings)["checkpoint"])
+    rated = HISTORY.assign(rating=[1, 2.5, 5, 4])
+    told = HISTORY.assign(behavior=["dislike", "buy", "buy", "buy"])
+    expected = recommender.recommend(told, k=4)
+    pd.testing.assert_frame_equal(recommender.recommend(rated, k=4), expected)
+    text = recommender.recommend(rated.astype({"rating": str}), k=4)  # as it is read from a file
+    pd.testing.assert_frame_equal(text, expected)
+    other = recommender.recommend(rated.assign(rating=5), k=4)
+    assert not other["score"].equals(expected["score"])
+    with pytest.raises(DataError, match="row 3 of the histories: rating = 9.0 is in no interval"):
+        recommender.recommend(rated.assign(rating=[1, 2, 9, 4]))
+    with pytest.raises(DataError, match="row 2 of the histories: rating is no finite number"):
+        recommender.recommend(rated.assign(rating=[1, "good", 3, 4]))
+    with pytest.raises(DataError, match="no column 'behavior', and no 'rating' to make it of"):
+        recommender.recommend(HISTORY)
 
 
 @pytest.mark.parametrize(

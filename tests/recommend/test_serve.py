@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
@@ -20,9 +21,9 @@ from fastapi.testclient import TestClient  # noqa: E402
 
 from recbole_diffusion.cli.main import main  # noqa: E402
 from recbole_diffusion.quick_start import run_recbole_diffusion  # noqa: E402
-from recbole_diffusion.recommend import batches, serve  # noqa: E402
+from recbole_diffusion.recommend import batches, limits, serve  # noqa: E402
 from recbole_diffusion.recommend.recommender import load  # noqa: E402
-from recbole_diffusion.recommend.requests import Wanted  # noqa: E402
+from recbole_diffusion.recommend.requests import Answer, Wanted  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -146,12 +147,13 @@ def test_requests_that_wait_together_are_scored_together(recommender, monkeypatc
 
     answers = asyncio.run(many())
     assert sorted(calls) == [1, 1, 12]
-    for number, answer in enumerate(answers[:12]):
+    told, wrong = [Answer.model_validate_json(one) for one in answers[:13]], answers[13]
+    for number, answer in enumerate(told[:12]):
         alone = plain(pd.DataFrame({"user_id": ["a"], "item_id": [f"i{number}"]}), k=2)
         assert [ranked.item for ranked in answer.lists[0].items] == list(alone["item_id"])
         assert answer.lists[0].user == "a"
-    assert len(answers[12].lists[0].items) == 3
-    assert "k is 99" in str(answers[13])
+    assert len(told[12].lists[0].items) == 3
+    assert "k is 99" in str(wrong)
 
 
 def test_a_request_that_takes_too_long_is_given_up(recommender, monkeypatch):
@@ -159,6 +161,147 @@ def test_a_request_that_takes_too_long_is_given_up(recommender, monkeypatch):
     with TestClient(serve.application(recommender, timeout=0.1)) as client:
         answer = client.post("/recommend", json=ask({"a": ["i1"]}))
     assert answer.status_code == 503 and "within 0.1 seconds" in answer.json()["detail"]
+
+
+def test_a_request_that_fails_does_not_make_others_fail(checkpoints):
+    settings = {"BEHAVIOR_FIELD": "behavior", "target_behavior": "view", "truncation": 1.0}
+    recommender = load(checkpoints("ICDDT", hidden_size=8, n_layers=1, **settings))
+    people = [{"user": "a", "items": ["i1"], "behaviors": ["view"]} for _ in range(7)]
+    people[4]["behaviors"] = ["stare"]
+
+    async def many():
+        waiting = batches.Batches(recommender, timeout=30)
+        asked = [waiting.ask(Wanted(people=[person], k=2)) for person in people]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    found = asyncio.run(many())
+    assert "behavior is not one of view" in str(found.pop(4))
+    assert {len(Answer.model_validate_json(one).lists[0].items) for one in found} == {2}
+
+
+def test_a_failure_is_answered_and_its_words_are_not_logged(recommender, monkeypatch, caplog):
+    def fail(*arguments, **options):
+        raise KeyError("secret-item")
+
+    monkeypatch.setattr(recommender, "recommend", fail)
+    with TestClient(serve.application(recommender, timeout=60)) as client:
+        answer = client.post("/recommend", json=ask({"a": ["i1"]}))
+        assert answer.status_code == 500 and answer.json()["detail"] == (
+            "the service failed (KeyError)"
+        )
+        assert client.get("/health").status_code == 200
+    said = [r.getMessage() for r in caplog.records if r.name.startswith("recbole_diffusion")]
+    assert len(said) == 1 and "KeyError in " in said[0] and "secret" not in caplog.text
+
+
+def test_a_full_queue_is_said_at_once_and_empties(recommender, monkeypatch):
+    monkeypatch.setattr(batches, "MOST_WAITING", 2)
+
+    async def many():
+        waiting = batches.Batches(recommender, timeout=30)
+        wanted = Wanted(**ask({"a": ["i1"]}, k=2))
+        found = await asyncio.gather(
+            *(waiting.ask(wanted) for _ in range(5)), return_exceptions=True
+        )
+        return found, await waiting.ask(wanted)
+
+    found, later = asyncio.run(many())
+    assert [type(one) for one in found] == [bytes, bytes, *[batches.Busy] * 3]
+    lists = [Answer.model_validate_json(one).lists[0] for one in (later, found[0])]
+    assert [one.item for one in lists[0].items] == [one.item for one in lists[1].items]
+    with TestClient(serve.application(recommender)) as client:
+        monkeypatch.setattr(batches, "MOST_WAITING", 0)
+        answer = client.post("/recommend", json=ask({"a": ["i1"]}))
+    assert answer.status_code == 503 and "too many requests are waiting" in answer.json()["detail"]
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_who_has_gone_is_not_scored(recommender, monkeypatch):
+    scored, plain = [], recommender.recommend
+    monkeypatch.setattr(
+        recommender, "recommend", lambda *a, **b: scored.append(b["users"]) or plain(*a, **b)
+    )
+
+    class Request:
+        async def receive(self):
+            return {"type": "http.disconnect"}
+
+    async def many():
+        waiting = batches.Batches(recommender, timeout=30)
+        staying = waiting.ask(Wanted(**ask({"stays": ["i1"]}, k=2)))
+        leaving = waiting.ask(Wanted(**ask({"leaves": ["i1"]}, k=2)))
+        return await asyncio.gather(staying, serve.while_connected(Request(), leaving))
+
+    found, none = asyncio.run(many())
+    assert scored == [["0 stays"]] and none == b"" and b"stays" in found
+
+
+def test_the_bytes_of_all_requests_together_are_bounded():
+    limited, answers = limits.Limited(None, most=100, timeout=1, held=150), []
+
+    async def app(scope, receive, send):
+        while (await receive())["more_body"]:
+            pass
+        if scope["first"]:  # another arrives before the answer to the first
+            await limited({"type": "http", "first": False}, body(100), note)
+        await limits.JSONResponse("fine")(scope, receive, send)
+
+    def body(size):
+        async def receive():
+            return {"type": "http.request", "body": b" " * size, "more_body": False}
+
+        return receive
+
+    async def note(message):
+        answers.append(message.get("status"))
+
+    limited.app = app
+    for size, expected in ((100, [503, 200]), (50, [200, 200])):
+        answers.clear()
+        asyncio.run(limited({"type": "http", "first": True}, body(size), note))
+        assert [status for status in answers if status] == expected and limited.now == 0
+
+
+@pytest.fixture
+def address(recommender, monkeypatch):
+    """Where the service listens, with little patience."""
+    monkeypatch.setattr(limits, "PATIENCE", 0.2)
+    listening = socket.create_server(("127.0.0.1", 0))
+    app = serve.application(recommender, timeout=0.5)
+    server = serve.server(app, log_level="critical")
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    yield listening.getsockname()
+    server.should_exit = True
+    thread.join(30)
+
+
+HEAD = b"POST /recommend HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts, answer",
+    [
+        ([b""], b""),  # says nothing
+        ([b"POST /re", b"com", b"mend", b" HT", b"TP/1", b".1\r"], b""),  # a head without end
+        ([HEAD % 1000 + b"{"], b" 408 "),
+        ([HEAD % 5 + b"12345"], b" 422 "),  # the control
+    ],
+)
+def test_a_client_that_is_slow_is_let_go(address, parts, answer):
+    with socket.create_connection(address) as client:
+        client.settimeout(30)
+        try:
+            for part in parts:
+                client.sendall(part)
+                time.sleep(0.1 * (len(parts) > 1))
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        try:
+            first = client.recv(1000)
+        except ConnectionResetError:
+            first = b""
+        assert answer in first and bool(answer) == bool(first)
 
 
 def test_nothing_of_a_request_is_logged(client, caplog):

@@ -168,6 +168,27 @@ class LearnsOutsideTheWeights(DiffuRec):
         return super().full_sort_predict(interaction) + self.popularity
 
 
+class CountsItsData(DiffuRec):
+    """It ranks by how often items occur in the data that it is built with."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        count = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
+        self.register_buffer("popularity", count.float(), persistent=False)
+
+    def full_sort_predict(self, interaction):
+        return super().full_sort_predict(interaction) + self.popularity
+
+
+class KnowsItsUsers(DiffuRec):
+    """It ranks by the number of the user, though it says that it reads sequences."""
+
+    def full_sort_predict(self, interaction):
+        scores = super().full_sort_predict(interaction)
+        first = interaction[self.USER_ID][:, None] % (self.n_items - 1) + 1
+        return scores.scatter(1, first, 1e6)
+
+
 class CountsOutsideTheWeights(DiffuRec):
     """Its loss depends on how many batches there were, which is counted in a list."""
 
@@ -261,6 +282,10 @@ FAULTS = {
     ],
     "a_checkpoint_scores_as_the_model": [
         (LearnsOutsideTheWeights, "loaded from its checkpoint scores as the one that was saved"),
+    ],
+    "lists_out_of_a_checkpoint_are_those_of_the_evaluation": [
+        (CountsItsData, "so what scores are made of is in state_dict.*: 60 of 60 users have other"),
+        (KnowsItsUsers, "somebody new with a user's history has the user's list,.* of 60 copies"),
     ],
     "a_resumed_training_ends_as_one_left_alone": [
         (

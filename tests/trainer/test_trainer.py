@@ -15,13 +15,11 @@ from warm import Call
 
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.names import get_model
-from recbole_diffusion.model.sequential_recommender.icddt import ICDDT
 from recbole_diffusion.quick_start import quick_start
 from recbole_diffusion.testing.laws import differences
 from recbole_diffusion.trainer import checkpoint, evaluation, saving, scoring, trainer
 from recbole_diffusion.trainer.checkpoint import CheckpointError
 from recbole_diffusion.trainer.collapse import mean_pairwise_cosine
-from recbole_diffusion.trainer.truncation import TruncationTrainer
 
 DIFFREC = ["DiffRec", "TDiffRec", "LDiffRec", "LTDiffRec"]
 NEXT_ITEM = ["ICDDT", "DiffuRec", "DreamRec", "DimeRec"]
@@ -82,7 +80,7 @@ def state(result, kind="best"):
 def outcome(result):
     """What of a result must repeat: all but times, memory, paths and settings."""
     keys = "best_epoch epochs stopped_by best_valid_result test_result never_trained_items".split()
-    return {key: result[key] for key in [*keys, "split", "parameters", "truncation"]}
+    return {key: result[key] for key in [*keys, "split", "parameters", "walk"]}
 
 
 @pytest.fixture
@@ -526,40 +524,6 @@ def test_two_evaluations_of_one_model_are_equal(assemble, monkeypatch):
         monkeypatch.setattr(scoring, own, lambda *arguments: nullcontext())
     fresh.evaluate(test, load_best_model=False)
     assert not torch.equal(*drawn[1:])  # the control
-
-
-# ---------------------------------------------------------------- truncation
-@pytest.mark.parametrize("steps", [1, 3, 4])
-def test_the_chosen_truncation_is_part_of_the_best_model(steps, run, assemble, monkeypatch):
-    def generate(model, conditions):
-        """Shorter walks end on the other side, so that they rank the other way round."""
-        side = 1 if model.denoiser_calls >= steps else -1
-        return side * torch.ones(len(conditions.history), model.hidden_size)
-
-    monkeypatch.setattr(ICDDT, "generate", generate)
-    monkeypatch.setattr(TruncationTrainer, "TOP", 3)
-    result = run("ICDDT", truncation="auto")
-    assert result["truncation"]["steps"] == steps
-    best = state(result)
-    assert int(best["state_dict"]["walk_steps"]) == steps
-    assert best["truncation_report"] == result["truncation"]
-    assert int(state(result, "last")["state_dict"]["walk_steps"]) == 4
-
-    fresh, (_, _, test) = assemble("ICDDT", truncation="auto")
-    assert fresh.evaluate(test, model_file=result["checkpoint"]) == result["test_result"]
-    assert int(fresh.model.walk_steps) == steps
-
-    monkeypatch.setattr(TruncationTrainer, "decide_truncation", None)  # it is not decided again
-    assert outcome(run("ICDDT", truncation="auto", resume=True)) == outcome(result)
-
-
-def test_the_truncation_is_decided_with_the_evidence_it_reports(run):
-    report = run("ICDDT", truncation="auto")["truncation"]
-    shares = report["agreement"]
-    assert list(shares) == [str(step) for step in range(1, report["steps"] + 1)]
-    enough = report["agreement_between_seeds"] - 0.01
-    assert all(share < enough for share in list(shares.values())[:-1])
-    assert shares[str(report["steps"])] >= enough or report["steps"] == 4
 
 
 # ---------------------------------------------------------------- logs

@@ -52,6 +52,7 @@ class Row:
         curves (list): (seed, points) where a point is [epoch, seconds, validation score].
         steps (dict): validation metrics against reverse steps, means over the seeds that were
             measured, or None.
+        walks (list): (seed, report) where reverse steps were found, ``find_steps`` of a trainer.
     """
 
     label: str
@@ -80,6 +81,7 @@ class Row:
     recbole: list
     curves: list
     steps: dict
+    walks: list
 
 
 @dataclass
@@ -252,6 +254,7 @@ def _row(state, label, runs, table, no_users):
         recbole=sorted({result["recbole"] for result in results if result.get("recbole")}),
         curves=[(run.get("seed"), run["result"].get("curve") or []) for run in runs],
         steps=_steps([result.get("steps") for result in results]),
+        walks=[(run.get("seed"), r["walk"]) for run, r in zip(runs, results) if r.get("walk")],
     )
 
 

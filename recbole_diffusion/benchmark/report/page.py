@@ -16,23 +16,39 @@ def write_report(board, path):
         board (board.Board): what was measured.
         path (str or Path): the file.
     """
-    from plotly.offline import get_plotlyjs
-
     sections = [_section(board, table) for table in tables(board)]
     after = next((i for i, (name, _) in enumerate(sections) if name not in FIRST), len(sections))
     sections[after:after] = pictures(board)
     sections += [("configurations", _configurations(board)), ("commands", _commands(board))]
-    title = f"Benchmark on {html.escape(board.plan['dataset'])}"
-    page = PAGE.format(
-        title=title,
+    title = f"Benchmark on {board.plan['dataset']}"
+    texts = [text for _, text in sections if text]
+    page = bare_page(title, summary(board), protocol_sentences(board), texts)
+    Path(path).write_text(page, encoding="utf-8")
+
+
+def bare_page(title, summary, protocol, sections):
+    """A page of sections with its style and scripts.
+
+    Args:
+        title (str): its title.
+        summary (list of str): sentences in large letters.
+        protocol (str): what stands below them.
+        sections (list of str): HTML.
+
+    Returns:
+        str: HTML that needs no network.
+    """
+    from plotly.offline import get_plotlyjs
+
+    return PAGE.format(
+        title=html.escape(title),
         style=STYLE,
         plotly=get_plotlyjs(),
-        summary=" ".join(map(html.escape, summary(board))),
-        protocol=html.escape(protocol_sentences(board)),
-        sections="\n".join(text for _, text in sections if text),
+        summary=" ".join(map(html.escape, summary)),
+        protocol=html.escape(protocol),
+        sections="\n".join(sections),
         script=SCRIPT,
     )
-    Path(path).write_text(page, encoding="utf-8")
 
 
 # ---------------------------------------------------------------- tables
@@ -181,7 +197,7 @@ for (const picture of pictures) {
   picture.textContent = "";
   // The legend takes nothing from the picture.
   const names = data.filter(trace => trace.showlegend !== false).map(trace => trace.name);
-  const wide = 50 + 8 * Math.max(...names.map(name => name.length));
+  const wide = 50 + 8 * Math.max(1, ...names.map(name => name.length));
   const across = Math.max(1, Math.floor((picture.clientWidth - 60) / wide));
   layout.height += 22 * Math.ceil(names.length / across);
   layout.legend.maxheight = 1;

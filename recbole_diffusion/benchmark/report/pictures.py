@@ -31,7 +31,8 @@ def pictures(board):
     return [picture for make in makers for picture in make(board, looks)]
 
 
-def _picture(name, title, note, figures):
+def picture(name, title, note, figures):
+    """A name, and a section of the page with figures that its script draws."""
     # Drawn by the script at the end, when the width of each is known.
     texts = "\n".join(
         f'<div class="picture"><script type="application/json">{figure.to_json()}</script></div>'
@@ -44,7 +45,8 @@ def _picture(name, title, note, figures):
     return name, text
 
 
-def _figure(height, x, y, **layout):
+def new_figure(height, x, y, **layout):
+    """An empty figure in the colours of the page: its height in pixels, titles of its axes."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -71,7 +73,7 @@ def _dots(board, looks):
     if not rows:
         return
     metric = metric_label(board.metric)
-    figure = _figure(90 + 44 * len(rows), f"{metric} on test", None)
+    figure = new_figure(90 + 44 * len(rows), f"{metric} on test", None)
     seeds = [(i, row, row.test[board.metric]) for i, row in enumerate(rows)]
     users = [(i, row, row.users[board.metric]) for i, row in enumerate(rows) if row.users]
     kinds = (
@@ -101,7 +103,7 @@ def _dots(board, looks):
         "The interval over users says what other users would change for these trained models, the "
         "one over training seeds what training again would change; it is missing with one seed."
     )
-    yield _picture("dots", f"{metric} with its intervals", note, [figure])
+    yield picture("dots", f"{metric} with its intervals", note, [figure])
 
 
 def _differences(board, looks):
@@ -112,7 +114,7 @@ def _differences(board, looks):
     if not rows:
         return
     metric = metric_label(board.metric)
-    figure = _figure(90 + 34 * len(rows), f"difference from {html.escape(best)}, {metric}", None)
+    figure = new_figure(90 + 34 * len(rows), f"difference from {html.escape(best)}, {metric}", None)
     kinds = (
         ("significantly below", COLORS[1], "square"),
         ("not distinguished", COLORS[0], "circle"),
@@ -146,7 +148,7 @@ def _differences(board, looks):
         "95% interval of the paired difference over users; which differences are significant is "
         "decided after Holm's correction."
     )
-    yield _picture("differences", "Differences from the best", note, [figure])
+    yield picture("differences", "Differences from the best", note, [figure])
 
 
 def _lines(label):
@@ -176,7 +178,7 @@ def _against_cost(board, looks):
         ]
         if not rows:
             continue
-        figure = _figure(370, f"{head} (log scale)", f"{metric} on test")
+        figure = new_figure(370, f"{head} (log scale)", f"{metric} on test")
         for row in rows:
             figure.add_scatter(
                 x=[max(row.costs[key], FLOOR[key])], y=[row.test[board.metric].mean],
@@ -190,11 +192,11 @@ def _against_cost(board, looks):
     if figures:
         note = f"Up and to the left is better. Less than {FLOOR['train_seconds']:g} s or "
         note += f"{FLOOR['ms_per_user']:g} ms is drawn there."
-        yield _picture("against-cost", "Accuracy against cost", note, figures)
+        yield picture("against-cost", "Accuracy against cost", note, figures)
 
 
 def _curves(board, looks):
-    figure = _figure(420, "training seconds", "validation score")
+    figure = new_figure(420, "training seconds", "validation score")
     for row in board.rows:
         shown = True
         for seed, points in row.curves:
@@ -212,7 +214,7 @@ def _curves(board, looks):
             shown = False
     if figure.data:
         note = "One line per seed; the score is what early stopping looks at."
-        yield _picture("curves", "Training curves", note, [figure])
+        yield picture("curves", "Training curves", note, [figure])
 
 
 def _dash(board, row):
@@ -226,7 +228,7 @@ def _steps(board, looks):
     if not rows:
         return
     names = " / ".join(dict.fromkeys(row.steps["name"] for row in rows))
-    figure = _figure(370, f"{html.escape(names)} (log scale)", f"{metric} on validation")
+    figure = new_figure(370, f"{html.escape(names)} (log scale)", f"{metric} on validation")
     for row in rows:
         values = [value.get(board.metric) for value in row.steps["values"]]
         own = [x == row.steps.get("own") for x in row.steps["x"]]
@@ -242,4 +244,4 @@ def _steps(board, looks):
         )  # fmt: skip
     _log_axis(figure, [x for row in rows for x in row.steps["x"]])
     note = "Means over the seeds measured. The larger mark is the model's own setting."
-    yield _picture("steps", "Quality against reverse steps", note, [figure])
+    yield picture("steps", "Quality against reverse steps", note, [figure])

@@ -73,7 +73,7 @@ def tables(board):
         list of Table: in the order to be read.
     """
     makers = (_accuracy, _significance, _all_rows, _variance, _cost, _beyond, _never_trained)
-    makers += (_ablations, _papers, _training, _trial_table, _failures, _sittings)
+    makers += (_ablations, _papers, _training, _walks, _trial_table, _failures, _sittings)
     return [table for table in (make(board) for make in makers) if table.rows]
 
 
@@ -307,6 +307,31 @@ def _training(board):
     note = "Best epoch / epochs of each seed, what ended the training, settings over the defaults."
     head = ["model", "best / epochs", "ended by", "settings"]
     return Table("training", "Training", note, head, rows)
+
+
+def _walks(board):
+    rows = [
+        [
+            text_cell(row.label),
+            figure(seed, str),
+            Cell(f"{one['steps']} / {found['of']}", one["steps"], one["steps"] == found["steps"]),
+            figure(one["agreement"]),
+            figure(found["needed"]),
+            figure(one["valid_score"], "{:.5f}".format),
+            figure(one["seconds"], quantity),
+        ]
+        for row in board.rows
+        for seed, found in row.walks
+        for one in found["tried"]
+    ]
+    note = (
+        "How few reverse steps rank as all do, on validation, once after training: the numbers "
+        "that were tried, in bold the one that scoring takes. Agreement: items of the top 20 that "
+        "a full walk has too; in the row of all steps, of two full walks. The search is part of "
+        "validation s."
+    )
+    head = ["model", "seed", "steps", "agreement", "needed", "validation", "s"]
+    return Table("walks", "Reverse steps", note, head, rows)
 
 
 def _trial_table(board):

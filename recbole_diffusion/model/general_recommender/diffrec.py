@@ -21,7 +21,12 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
 from recbole_diffusion.diffusion.gaussian import GaussianDiffusion
-from recbole_diffusion.diffusion.reverse import ancestral, factored, walk
+from recbole_diffusion.diffusion.reverse import (
+    ancestral,
+    extrapolated,
+    factored,
+    walk,
+)
 from recbole_diffusion.diffusion.row_noise import normal_like, of_rows
 from recbole_diffusion.diffusion.schedules import SCHEDULES, with_first_beta
 from recbole_diffusion.diffusion.timesteps import LossSecondMoment
@@ -29,6 +34,7 @@ from recbole_diffusion.model.derived import Derived
 from recbole_diffusion.model.layers.interaction_rows import UserHistories
 from recbole_diffusion.model.layers.perceptron import MLPDenoiser
 from recbole_diffusion.model.settings import check_not_negative, check_whole, check_widths
+from recbole_diffusion.model.walk_steps import WalkSteps
 
 # RecBole's names -> the names here
 NOISE_SCHEDULES = {
@@ -100,7 +106,7 @@ def loss_weights(betas, mean_type):
     return torch.from_numpy(weight).float()
 
 
-class DiffRec(GeneralRecommender):
+class DiffRec(WalkSteps, GeneralRecommender):
     """Ranks by a denoised row of interactions.
 
     Scoring walks without the items wherever that is exact (see ``factored``): the walk costs one
@@ -111,6 +117,7 @@ class DiffRec(GeneralRecommender):
 
     input_type = InputType.LISTWISE
     reads = "row"
+    corrupts_history = True
     user_batches = True  # trained on batches of users, see UserTrainDataLoader
     croppable = True  # it reads no histories
     fused_adam = True
@@ -141,6 +148,7 @@ class DiffRec(GeneralRecommender):
             raise ValueError("mean_type eps with noise_scale 0: without noise there is no eps")
         betas = noise_betas(config)
         self.diffusion = GaussianDiffusion.from_betas(betas)
+        self.levels = self.levels_of(self.diffusion.steps)
         self.sampling_noise = config["sampling_noise"]
         self.sampling_steps = config["sampling_steps"]
         if self.sampling_steps not in range(self.diffusion.steps + 1):
@@ -242,10 +250,14 @@ class DiffRec(GeneralRecommender):
         self.factors.forget()
         return super().train(mode)
 
+    def levels_of(self, count):
+        """As ``short_levels``: a walk over fewer levels always stands for that over all."""
+        return self.short_levels(count)
+
     @property
     def denoiser_calls(self):
-        """Passes through the denoiser's hidden layers for a scored row: one per level (int)."""
-        return self.diffusion.steps
+        """Passes through the denoiser's hidden layers for a scored row: one per step (int)."""
+        return len(self.levels) - 1
 
     @torch.no_grad()
     def walk_factored(self, u):
@@ -266,11 +278,13 @@ class DiffRec(GeneralRecommender):
             lambda u_t, t: self.denoiser.inner(u_t + F.embedding(t, factors.time)),
             lambda h: F.linear(h, factors.loop, factors.loop_bias),
             u,
+            self.levels,
         )
 
     @torch.no_grad()
     def walk_plain(self, x0):
-        """Corrupt to level ``sampling_steps``, then walk ALL levels back.
+        """Corrupt to level ``sampling_steps``, then walk back over ``levels``: ALL of them, or
+        fewer by ``walk_steps``.
 
         Args:
             x0 (torch.Tensor): clean data, shape: [B, n].
@@ -289,7 +303,9 @@ class DiffRec(GeneralRecommender):
             return predicted
 
         step = ancestral(self.diffusion, noise=self.sampling_noise)
-        return walk(predict_x0, x, range(self.diffusion.steps, -1, -1), step)
+        if not self.sampling_noise:
+            predict_x0 = extrapolated(predict_x0, self.levels)
+        return walk(predict_x0, x, self.levels, step)
 
     def _starts(self, x):
         return torch.full(x.shape[:1], self.sampling_steps, device=x.device)

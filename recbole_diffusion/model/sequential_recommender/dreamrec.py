@@ -105,6 +105,13 @@ class DreamRec(NextItemDiffusion):
         self.sampler = config["sampler"] or ("exact" if linear else "ddim")
         if self.sampler == "exact" and not linear:
             raise ValueError("sampler exact needs the linear denoiser, not mlp: take ddim")
+        if self.sampler != "ddim":
+            if self.wanted_steps not in (None, "auto"):
+                raise ValueError(
+                    f"walk_steps {self.wanted_steps}: the sampler {self.sampler} takes no fewer "
+                    "steps; set sampler: ddim"
+                )
+            self.wanted_steps = None
         count = config["sampling_steps"] if self.sampler == "ddim" else self.diffusion.steps
         self.levels = self.levels_of(count)
 
