@@ -1,10 +1,10 @@
 """What MkDocs does beside reading Markdown: equations, generated parts, pages of the repository.
 
 - ``$...$`` and ``$$...$$`` become MathML, which browsers show without a script.
-- ``<!-- settings: ICDDT -->``, ``<!-- help -->``, ``<!-- data sets -->`` and ``<!-- models -->`` on a
-  line of their own are replaced by what the package says, so that pages cannot drift from it.
-- results/, CHANGELOG.md and SECURITY.md are pages, too. Links to other files of the repository become
-  plain text.
+- A line ``<!-- settings: ICDDT -->``, ``<!-- help -->``, ``<!-- data sets -->`` or ``<!-- models -->`` is
+  replaced by what the package says, so that pages cannot drift from it.
+- results/, CHANGELOG.md and SECURITY.md are pages, too. Links to other files of the repository
+  become plain text.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("CHANGELOG.md", "SECURITY.md", "CITATION.cff")
+_WORKER, _FOREIGN_WORKER = "assets/iframe-worker.js", "https://unpkg.com/iframe-worker/shim"
 _FENCE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
 _INLINE = re.compile(r"(?<![\w$\\])\$([^\s$](?:[^$\n]*[^\s$])?)\$(?![\w$])")
@@ -55,7 +56,9 @@ def _math(latex, display):
 
 def on_post_page(output, page, config):
     """The search of pages on a disk needs a worker, which the theme would load from a network."""
-    path = posixpath.relpath("assets/iframe-worker.js", posixpath.dirname(page.file.dest_uri) or ".")
+    path = posixpath.relpath(
+        "assets/iframe-worker.js", posixpath.dirname(page.file.dest_uri) or "."
+    )
     return output.replace("https://unpkg.com/iframe-worker/shim", path)
 
 
