@@ -1,8 +1,8 @@
 """What MkDocs does beside reading Markdown: equations, generated parts, pages of the repository.
 
 - ``$...$`` and ``$$...$$`` become MathML, which browsers show without a script.
-- A line ``<!-- settings: ICDDT -->``, ``<!-- help -->``, ``<!-- data sets -->`` or ``<!-- models -->`` is
-  replaced by what the package says, so that pages cannot drift from it.
+- A line ``<!-- settings: ICDDT -->``, ``<!-- help -->``, ``<!-- data sets -->`` or
+  ``<!-- models -->`` is replaced by what the package says, so that pages cannot drift from it.
 - results/, CHANGELOG.md and SECURITY.md are pages, too. Links to other files of the repository
   become plain text.
 """
@@ -54,12 +54,13 @@ def _math(latex, display):
     return f"<span>{written}</span>" if display == "inline" else f"<div>{written}</div>"
 
 
-def on_post_page(output, page, config):
+def on_post_build(config):
     """The search of pages on a disk needs a worker, which the theme would load from a network."""
-    path = posixpath.relpath(
-        "assets/iframe-worker.js", posixpath.dirname(page.file.dest_uri) or "."
-    )
-    return output.replace("https://unpkg.com/iframe-worker/shim", path)
+    site = Path(config["site_dir"])
+    for file in site.rglob("*.html"):
+        path = posixpath.relpath(_WORKER, file.parent.relative_to(site).as_posix())
+        text = file.read_text(encoding="utf-8").replace(_FOREIGN_WORKER, path)
+        file.write_text(text, encoding="utf-8")
 
 
 def _link(found, folder, known):
