@@ -176,7 +176,8 @@ def test_every_setting_of_the_published_tables_is_legal(file):
 
 def commands():
     """Settings of every command that the pages show for a single run."""
-    for page in (ROOT / "README.md", *sorted((ROOT / "results").glob("*.md"))):
+    pages = [*sorted((ROOT / "results").glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+    for page in (ROOT / "README.md", *pages):
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
         for line in text.splitlines():
             found = re.search(
