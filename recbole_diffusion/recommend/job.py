@@ -3,12 +3,14 @@
 import hashlib
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.recommend.files import WRITTEN, join, read_ids, tables, write
+from recbole_diffusion.recommend.machines import lists_of, on_cluster
 from recbole_diffusion.recommend.recommender import load
 
 PART = 20_000  # users
@@ -24,6 +26,8 @@ def recommend_file(
     model=None,
     seed=None,
     show_progress=True,
+    address=None,
+    cpus=1,
     **options,
 ):
     """Writes lists for all people of a file.
@@ -43,18 +47,25 @@ def recommend_file(
         model (str): as of `load`.
         seed (int): as of `load`.
         show_progress (bool): a bar of the users done, with the time left.
+        address (str): of a Ray cluster whose machines do the parts, see `cluster.joined`; None does
+            them here. The file is the same if torch has as many threads.
+        cpus (int): of a worker of the cluster, which has as many threads.
         **options: ``k``, ``exclude_seen``, ``target_behavior``, ``cold``, ``batch_size`` and
             ``ann`` of `Recommender.recommend`.
 
     Returns:
         dict of str to int: ``users``, ``lists``, ``unknown_rows``, ``cold_users``; with ``ann``
-        also ``ann_recall`` (float), its mean over the parts.
+        also ``ann_recall`` (float), its mean over the parts; with ``address`` also ``nodes``, how
+        many machines did parts now.
 
     Raises:
         ConfigError: on an option out of range, or if the parts there are of another job.
         CheckpointError, DataError, ValueError: as of `load` and `Recommender.recommend`.
         OSError: if a file cannot be written.
+        ImportError: with ``address`` and without Ray.
     """
+    if isinstance(cpus, bool) or not isinstance(cpus, int) or cpus < 1:
+        raise ConfigError(f"cpus is {cpus!r}; it must be a whole number above 0")
     output = Path(output)
     if output.suffix not in WRITTEN:
         raise ConfigError(f"output {output} is not one of {', '.join(WRITTEN)}")
@@ -78,36 +89,55 @@ def recommend_file(
     inputs = [checkpoint, histories, users, candidates, deny]
     plan = {"seed": recommender.seed, "options": options, "inputs": digests(inputs)}
     begin(folder, json.dumps(plan, sort_keys=True, default=str))
-    parts, recalls, report = (
-        [],
-        [],
-        {"users": len(everybody), "lists": 0, "unknown_rows": 0, "cold_users": 0},
-    )
+    bounds = range(0, len(everybody), PART)
+    parts = [folder / f"part-{number:05d}{output.suffix}" for number in range(len(bounds))]
+
+    def asked_of(number):
+        """What a part asks of `Recommender.recommend`."""
+        first, last = bounds[number], min(bounds[number] + PART, len(everybody))
+        some = {"users": everybody[first:last]} if found is None else {}
+        return some | ({} if found is None else {"histories": found.of(first, last)})
+
+    left = {
+        number: partial(asked_of, number)
+        for number, part in enumerate(parts)
+        if not part.with_suffix(".json").is_file()
+    }
+    if address is not None and left:
+        made = on_cluster(
+            address, cpus, checkpoint, model, recommender.seed, options, output.suffix, left
+        )
+    else:
+        made = (
+            (number, *lists_of(recommender, asked(), options, output.suffix), None)
+            for number, asked in left.items()
+        )
     bar = tqdm(total=len(everybody), unit="user", disable=not show_progress, mininterval=1)
-    for number, first in enumerate(range(0, len(everybody), PART)):
-        last = min(first + PART, len(everybody))
-        part = folder / f"part-{number:05d}{output.suffix}"
-        counts = folder / f"part-{number:05d}.json"
-        parts.append(part)
-        if not counts.is_file():
-            some = {"users": everybody[first:last]} if found is None else {}
-            some |= {} if found is None else {"histories": found.of(first, last)}
-            table = recommender.recommend(**some, **options)
-            write(table, part)
-            lists = int(table[recommender.user_field].nunique())
-            counts.write_text(json.dumps(recommender.report | {"lists": lists}))
-        done = json.loads(counts.read_text())
-        report["lists"] += done["lists"]
-        report["cold_users"] += done["cold_users"]
-        recalls += [done["ann_recall"]] if "ann_recall" in done else []
-        bar.update(last - first)
+    bar.update(len(everybody) - sum(_users(bounds, number, everybody) for number in left))
+    nodes = set()
+    for number, lists, counts, node in made:
+        write(lists, parts[number])
+        parts[number].with_suffix(".json").write_text(json.dumps(counts))
+        nodes.add(node)
+        bar.update(_users(bounds, number, everybody))
     bar.close()
+    counts = [json.loads(part.with_suffix(".json").read_text()) for part in parts]
+    report = {"users": len(everybody)}
+    report |= {name: sum(one[name] for one in counts) for name in ("lists", "cold_users")}
+    recalls = [one["ann_recall"] for one in counts if "ann_recall" in one]
+    if address is not None:
+        report["nodes"] = len(nodes)
     report["unknown_rows"] = 0 if found is None else found.unknown_rows
     if recalls:
         report["ann_recall"] = sum(recalls) / len(recalls)
     join(parts, output)
     shutil.rmtree(folder)
     return report
+
+
+def _users(bounds, number, everybody):
+    """How many users a part has."""
+    return min(bounds[number] + PART, len(everybody)) - bounds[number]
 
 
 def _given(candidates, deny):
