@@ -55,7 +55,7 @@ def joined(address, cpus=1, gpus=0, memory=0, folder=None):
     began_here = not ray.is_initialized()
     try:
         if began_here:
-            _join(ray, address)
+            join(ray, address)
         _check_machines(ray, {"CPU": cpus, "GPU": gpus, "memory": memory}, folder)
         yield ray
     finally:
@@ -135,7 +135,16 @@ def refuse_difference(wanted, found, where):
             )
 
 
-def _join(ray, address):
+def join(ray, address):
+    """Joins a cluster, or with ``local`` starts Ray here.
+
+    Args:
+        ray (module): Ray.
+        address (str): as of `joined`.
+
+    Raises:
+        ConfigError: in a line, within half a minute, if no cluster answers.
+    """
     if address == "local":
         start_here(ray)
         return

@@ -9,8 +9,10 @@ import logging
 import os
 import pickle
 import tempfile
+import uuid
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 from recbole_diffusion.config.foreign import NAMED, vouch
 from recbole_diffusion.config.values import ConfigError
@@ -18,7 +20,7 @@ from recbole_diffusion.quick_start.cluster import check_versions, joined, versio
 from recbole_diffusion.recommend.files import content
 from recbole_diffusion.recommend.recommender import load
 
-TRIES = 3  # times that a worker is started again, and a part done again, after a death
+TRIES = 3  # times that a part is done again after the death of its worker
 
 
 def lists_of(recommender, asked, options, suffix):
@@ -38,10 +40,11 @@ def lists_of(recommender, asked, options, suffix):
     return content(table, suffix), recommender.report | {"lists": lists}
 
 
-class Worker:
-    """Does parts on a machine of the cluster; its model is loaded once.
+class Given(NamedTuple):
+    """What every part is done with.
 
-    Args:
+    Attributes:
+        job (str): names the job: a process that did a part of it still has its model.
         checkpoint (ray.ObjectRef): of the file's bytes.
         model, seed: as of `load`.
         options (dict), suffix (str): as of `lists_of`.
@@ -50,44 +53,64 @@ class Worker:
         wanted (dict): of `cluster.versions`, on the driver.
     """
 
-    def __init__(self, checkpoint, model, seed, options, suffix, threads, named, wanted):
-        import ray
-        import torch
+    job: str
+    checkpoint: object
+    model: str
+    seed: int
+    options: dict
+    suffix: str
+    threads: int
+    named: str
+    wanted: dict
 
-        self.where = f"the machine {ray.util.get_node_ip_address()}"
-        self.node = ray.get_runtime_context().get_node_id()
-        self.options, self.suffix, self.error = options, suffix, None
-        try:  # Ray would try again what fails, and say so at length
-            check_versions(wanted, self.where)
-            vouch(named)
-            torch.set_num_threads(threads)
-            with tempfile.TemporaryDirectory(prefix="recbole-diffusion-") as folder:
-                file = Path(folder, "model.pth")
-                file.write_bytes(ray.get(checkpoint))
-                self.recommender = load(file, model, seed=seed)
-        except Exception as error:
-            self.error = self._said(error)
 
-    def __call__(self, row):
-        """Does a part: from ``number`` and ``asked`` to ``number``, ``content`` and ``report``.
+_loaded = {}  # job to its recommender, of one job at a time
 
-        ``report`` is JSON with ``counts`` of `lists_of`, ``node`` (its id), or ``error`` in a line.
-        """
-        content, report = b"", {"error": self.error}
-        if self.error is None:
-            try:
-                asked = pickle.loads(row["asked"])
-                content, counts = lists_of(self.recommender, asked, self.options, self.suffix)
-                report = {"counts": counts, "node": self.node}
-            except Exception as error:
-                report = {"error": self._said(error)}
-        return {"number": row["number"], "content": content, "report": json.dumps(report)}
 
-    def _said(self, error):
+def do(row, given):
+    """Does a part, on a machine of the cluster.
+
+    Args:
+        row (dict): ``number`` of the part, and ``asked`` of `lists_of`, pickled.
+        given (Given): the rest.
+
+    Returns:
+        dict: ``number``, ``content`` (bytes of the file) and ``report``, JSON with the ``counts``
+        of `lists_of` and the ``node`` (its id), or with ``error`` in a line.
+    """
+    import ray
+
+    content, where = b"", f"the machine {ray.util.get_node_ip_address()}"
+    try:  # Ray would say at length what fails
+        recommender = _recommender(given, where)
+        content, counts = lists_of(
+            recommender, pickle.loads(row["asked"]), given.options, given.suffix
+        )
+        report = {"counts": counts, "node": ray.get_runtime_context().get_node_id()}
+    except Exception as error:
         text = " ".join(str(error).split())
         known = isinstance(error, (ValueError, ImportError)) and text
         text = text if known else f"{type(error).__name__}: {text}"
-        return text if text.startswith(self.where) else f"{self.where}: {text}"
+        report = {"error": text if text.startswith(where) else f"{where}: {text}"}
+    return {"number": row["number"], "content": content, "report": json.dumps(report)}
+
+
+def _recommender(given, where):
+    """The model, loaded by the first part that a process does."""
+    import ray
+    import torch
+
+    if given.job not in _loaded:
+        check_versions(given.wanted, where)
+        vouch(given.named)
+        torch.set_num_threads(given.threads)
+        with tempfile.TemporaryDirectory(prefix="recbole-diffusion-") as folder:
+            file = Path(folder, "model.pth")
+            file.write_bytes(ray.get(given.checkpoint))
+            found = load(file, given.model, seed=given.seed)
+        _loaded.clear()
+        _loaded[given.job] = found
+    return _loaded[given.job]
 
 
 def on_cluster(address, cpus, checkpoint, model, seed, options, suffix, todo):
@@ -124,35 +147,26 @@ def on_cluster(address, cpus, checkpoint, model, seed, options, suffix, todo):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         context = data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
-        workers = sum(
-            int(node["Resources"].get("CPU", 0) // cpus) for node in ray.nodes() if node["Alive"]
+        given = Given(
+            uuid.uuid4().hex,
+            ray.put(Path(checkpoint).read_bytes()),
+            model,
+            seed,
+            options,
+            suffix,
+            cpus,
+            os.environ.get(NAMED, ""),
+            versions(),
         )
-        given = ray.put(Path(checkpoint).read_bytes())
         blocks = [
             ray.put(pyarrow.table({"number": [number], "asked": [pickle.dumps(asked())]}))
             for number, asked in todo.items()
         ]
         with warnings.catch_warnings():
-            # Of how retries are bounded, which Ray has no other word for until 2.64.
+            # Of `max_retries`, for which Ray has no other word until 2.64.
             warnings.simplefilter("ignore", DeprecationWarning)
             done = data.from_arrow_refs(blocks).map(
-                Worker,
-                fn_constructor_kwargs={
-                    "checkpoint": given,
-                    "model": model,
-                    "seed": seed,
-                    "options": options,
-                    "suffix": suffix,
-                    "threads": cpus,
-                    "named": os.environ.get(NAMED, ""),
-                    "wanted": versions(),
-                },
-                compute=data.ActorPoolStrategy(
-                    size=min(workers, len(todo)), max_tasks_in_flight_per_actor=1
-                ),
-                num_cpus=cpus,
-                max_restarts=TRIES,
-                max_task_retries=TRIES,
+                do, fn_kwargs={"given": given}, num_cpus=cpus, max_retries=TRIES
             )
         try:
             for row in done.iter_rows():

@@ -10,7 +10,9 @@ import two_nodes
 from warm import Call, until
 
 from recbole_diffusion.cli.main import main
+from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.quick_start.cluster import refuse_difference, versions
 from recbole_diffusion.recommend import job
 
 MODEL = "slow_module:Slow"
@@ -85,7 +87,7 @@ def test_two_machines_give_the_file_of_one(asked, cluster, second, shop, monkeyp
 def test_what_dies_in_the_middle_is_done_again(what, asked, cluster, second, shop, monkeypatch):
     expected = whole(asked, shop, monkeypatch)
     command = begun(asked, cluster, shop)
-    until(lambda: len(workers(shop)) >= 3)
+    until(lambda: len(workers(shop)) >= 3 or command.poll() is not None, 120)
     if what == "worker":
         os.kill(workers(shop)[0], signal.SIGKILL)
     else:
@@ -101,7 +103,7 @@ def test_a_killed_command_goes_on_with_the_parts_it_lacks(
 ):
     expected = whole(asked, shop, monkeypatch)
     command = begun(asked, cluster, shop)
-    until(lambda: len(parts(shop)) >= 2)
+    until(lambda: len(parts(shop)) >= 2 or command.poll() is not None, 120)
     command.kill()
     command.wait()
     there = {name: (shop / "lists.csv.parts" / name).stat().st_mtime_ns for name in parts(shop)}
@@ -111,3 +113,33 @@ def test_a_killed_command_goes_on_with_the_parts_it_lacks(
     assert command.wait() == 0, command.said()
     assert (shop / "lists.csv").read_bytes() == expected
     assert len(workers(shop)) - before <= 6 - len(there) + 2  # of the killed one two may end
+
+
+@pytest.mark.slow
+def test_a_cluster_that_cannot_do_the_work_is_refused_in_a_line(
+    asked, cluster, shop, monkeypatch, capsys
+):
+    plain = ["recommend", *asked, "--output=out.csv"]
+    here = f"--address={cluster.address}"
+    for options, words in (
+        ([here, "--cpus=2"], "no machine of the cluster has what a task needs (2 CPU)"),
+        ([here, "--cpus=0"], "cpus is 0; it must be a whole number above 0"),
+        (["--address=nonsense"], "no Ray cluster answers"),
+        (["--address=ray://127.0.0.9:1"], "give HOST:PORT of the cluster instead"),
+        (["--address=127.0.0.9:1"], "no Ray cluster answers"),
+    ):
+        assert main(plain + options) == 2
+        error = capsys.readouterr().err.strip().split("\n")[-1]
+        assert error.startswith("recbole-diffusion: ") and words in error
+        assert not (shop / "out.csv").exists()
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main([*plain, here]) == 2
+    assert 'pip install "recbole-diffusion[cluster]"' in capsys.readouterr().err
+
+
+def test_other_versions_on_a_machine_are_said():
+    here = versions()
+    refuse_difference(here, here, "the machine 10.0.0.2")
+    words = "the machine 10.0.0.2 has torch 1.0, here it is "
+    with pytest.raises(ConfigError, match=words):
+        refuse_difference(here, here | {"torch": "1.0"}, "the machine 10.0.0.2")
