@@ -164,6 +164,11 @@ def _knock(address):
     try:
         asked = subprocess.run(command, capture_output=True, timeout=PATIENCE)
         why = "" if asked.returncode == 0 else "no Ray cluster answers"
+        if why and b"AuthToken" in asked.stdout + asked.stderr:
+            raise ConfigError(
+                f"--address={address}: the cluster asks for its token: set RAY_AUTH_MODE=token and "
+                "RAY_AUTH_TOKEN as on its first machine"
+            )
     except subprocess.TimeoutExpired:
         why = f"no Ray cluster answers within {PATIENCE} seconds"
     if why:

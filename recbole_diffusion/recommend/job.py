@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tqdm import tqdm
 
 from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.recommend.files import WRITTEN, join, read_ids, tables, write
-from recbole_diffusion.recommend.machines import lists_of, on_cluster
+from recbole_diffusion.recommend.machines import cluster, lists_of, on_cluster
 from recbole_diffusion.recommend.recommender import load
 
 PART = 20_000  # users
@@ -88,39 +89,40 @@ def recommend_file(
     folder = Path(f"{output}.parts")
     inputs = [checkpoint, histories, users, candidates, deny]
     plan = {"seed": recommender.seed, "options": options, "inputs": digests(inputs)}
-    begin(folder, json.dumps(plan, sort_keys=True, default=str))
     bounds = range(0, len(everybody), PART)
     parts = [folder / f"part-{number:05d}{output.suffix}" for number in range(len(bounds))]
+    sizes = [min(PART, len(everybody) - first) for first in bounds]
 
     def asked_of(number):
         """What a part asks of `Recommender.recommend`."""
-        first, last = bounds[number], min(bounds[number] + PART, len(everybody))
+        first, last = bounds[number], bounds[number] + sizes[number]
         some = {"users": everybody[first:last]} if found is None else {}
         return some | ({} if found is None else {"histories": found.of(first, last)})
 
-    left = {
-        number: partial(asked_of, number)
-        for number, part in enumerate(parts)
-        if not part.with_suffix(".json").is_file()
-    }
-    if address is not None and left:
-        made = on_cluster(
-            address, cpus, checkpoint, model, recommender.seed, options, output.suffix, left
-        )
-    else:
-        made = (
-            (number, *lists_of(recommender, asked(), options, output.suffix), None)
-            for number, asked in left.items()
-        )
-    bar = tqdm(total=len(everybody), unit="user", disable=not show_progress, mininterval=1)
-    bar.update(len(everybody) - sum(_users(bounds, number, everybody) for number in left))
     nodes = set()
-    for number, lists, counts, node in made:
-        write(lists, parts[number])
-        parts[number].with_suffix(".json").write_text(json.dumps(counts))
-        nodes.add(node)
-        bar.update(_users(bounds, number, everybody))
-    bar.close()
+    with nullcontext() if address is None else cluster(address, cpus) as ray:
+        begin(folder, json.dumps(plan, sort_keys=True, default=str))
+        left = {
+            number: partial(asked_of, number)
+            for number, part in enumerate(parts)
+            if not part.with_suffix(".json").is_file()
+        }
+        if ray is None:
+            made = (
+                (number, *lists_of(recommender, asked(), options, output.suffix), None)
+                for number, asked in left.items()
+            )
+        else:
+            what = (checkpoint, model, recommender.seed, options, output.suffix)
+            made = on_cluster(ray, cpus, *what, left)
+        done = len(everybody) - sum(sizes[number] for number in left)
+        bar = {"unit": "user", "mininterval": 1, "disable": not show_progress, "initial": done}
+        with tqdm(total=len(everybody), **bar) as bar:
+            for number, lists, counts, node in made:
+                write(lists, parts[number])
+                parts[number].with_suffix(".json").write_text(json.dumps(counts))
+                nodes.add(node)
+                bar.update(sizes[number])
     counts = [json.loads(part.with_suffix(".json").read_text()) for part in parts]
     report = {"users": len(everybody)}
     report |= {name: sum(one[name] for one in counts) for name in ("lists", "cold_users")}
@@ -133,11 +135,6 @@ def recommend_file(
     join(parts, output)
     shutil.rmtree(folder)
     return report
-
-
-def _users(bounds, number, everybody):
-    """How many users a part has."""
-    return min(bounds[number] + PART, len(everybody)) - bounds[number]
 
 
 def _given(candidates, deny):

@@ -113,11 +113,31 @@ def _recommender(given, where):
     return _loaded[given.job]
 
 
-def on_cluster(address, cpus, checkpoint, model, seed, options, suffix, todo):
+def cluster(address, cpus):
+    """The cluster that does parts, as of `cluster.joined`; ``with`` joins it.
+
+    Args:
+        address (str): as of `cluster.joined`, apart from ``ray://``.
+        cpus (int): of a task.
+
+    Raises:
+        ConfigError: on an address of Ray's client.
+        ImportError: without Ray Data.
+    """
+    if address.startswith("ray://"):
+        raise ConfigError(
+            f"--address={address}: Ray Data runs on the cluster's network, so give HOST:PORT of "
+            "the cluster instead of its client's port"
+        )
+    return joined(address, cpus)
+
+
+def on_cluster(ray, cpus, checkpoint, model, seed, options, suffix, todo):
     """Does parts on a cluster; each comes when it is done, in any order.
 
     Args:
-        address (str), cpus (int): as of `cluster.joined`; a task has as many threads.
+        ray (module): Ray, joined.
+        cpus (int): of a task, which has as many threads.
         checkpoint (str or Path), model, seed: as of `load`.
         options (dict), suffix (str): as of `lists_of`.
         todo (dict of int to callable): by number what gives ``asked`` of `lists_of`.
@@ -127,55 +147,49 @@ def on_cluster(address, cpus, checkpoint, model, seed, options, suffix, todo):
         on (str).
 
     Raises:
-        ConfigError: as of `cluster.joined`, or if a part fails in spite of being done again.
+        ConfigError: if a part fails, or its workers died again and again.
         ImportError: without Ray Data.
     """
-    if address.startswith("ray://"):
+    try:
+        import pyarrow
+        from ray import data
+    except ImportError as error:
+        raise ImportError(
+            f'--address needs Ray Data: pip install "recbole-diffusion[cluster]" ({error})'
+        ) from error
+    for name in ("ray.data", "ray._private", "ray"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    context = data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    given = Given(
+        uuid.uuid4().hex,
+        ray.put(Path(checkpoint).read_bytes()),
+        model,
+        seed,
+        options,
+        suffix,
+        cpus,
+        os.environ.get(NAMED, ""),
+        versions(),
+    )
+    blocks = [
+        ray.put(pyarrow.table({"number": [number], "asked": [pickle.dumps(asked())]}))
+        for number, asked in todo.items()
+    ]
+    with warnings.catch_warnings():
+        # Of `max_retries`, for which Ray has no other word until 2.64.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        done = data.from_arrow_refs(blocks).map(
+            do, fn_kwargs={"given": given}, num_cpus=cpus, max_retries=TRIES
+        )
+    try:
+        for row in done.iter_rows():
+            report = json.loads(row["report"])
+            if "error" in report:
+                raise ConfigError(report["error"])
+            yield row["number"], row["content"], report["counts"], report["node"]
+    except ray.exceptions.RayError as error:
         raise ConfigError(
-            f"--address={address}: Ray Data runs on the cluster's network, so give HOST:PORT of "
-            "the cluster instead of its client's port"
-        )
-    with joined(address, cpus) as ray:
-        try:
-            import pyarrow
-            from ray import data
-        except ImportError as error:
-            raise ImportError(
-                f'--address needs Ray Data: pip install "recbole-diffusion[cluster]" ({error})'
-            ) from error
-        for name in ("ray.data", "ray._private", "ray"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        context = data.DataContext.get_current()
-        context.enable_progress_bars = context.print_on_execution_start = False
-        given = Given(
-            uuid.uuid4().hex,
-            ray.put(Path(checkpoint).read_bytes()),
-            model,
-            seed,
-            options,
-            suffix,
-            cpus,
-            os.environ.get(NAMED, ""),
-            versions(),
-        )
-        blocks = [
-            ray.put(pyarrow.table({"number": [number], "asked": [pickle.dumps(asked())]}))
-            for number, asked in todo.items()
-        ]
-        with warnings.catch_warnings():
-            # Of `max_retries`, for which Ray has no other word until 2.64.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            done = data.from_arrow_refs(blocks).map(
-                do, fn_kwargs={"given": given}, num_cpus=cpus, max_retries=TRIES
-            )
-        try:
-            for row in done.iter_rows():
-                report = json.loads(row["report"])
-                if "error" in report:
-                    raise ConfigError(report["error"])
-                yield row["number"], row["content"], report["counts"], report["node"]
-        except ray.exceptions.RayError as error:
-            raise ConfigError(
-                f"a part was given up after {TRIES + 1} workers had died of it (too little "
-                f"memory?); the same command goes on. Ray: {' '.join(str(error).split())[:300]}"
-            ) from error
+            f"a part was given up after {TRIES + 1} workers had died of it (too little memory?); "
+            f"the same command goes on. Ray: {' '.join(str(error).split())[:300]}"
+        ) from error
