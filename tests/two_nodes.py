@@ -19,9 +19,9 @@ from recbole_diffusion.model.sequential_recommender.dreamrec import DreamRec
 
 def trace():
     if os.path.exists({file!r}):
-        time.sleep({seconds})
         with open({file!r}, "a") as file:
             print(os.getpid(), file=file)
+        time.sleep({seconds})
 
 
 class Slow(DreamRec):
