@@ -7,7 +7,7 @@ in milliseconds; view, addtocart and transaction are written as view, cart and b
 
 Usage::
 
-    python dataset_scripts/retail.py --events events.csv --output dataset/retail
+    python dataset_scripts/retail.py --input events.csv --output dataset/retail
         [--users N] [--min_item K]
 """
 
@@ -56,7 +56,14 @@ def convert(events, output, users=None, min_item=1, **sizes):
 def main(argv=None):
     """Runs the command line and returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--events", required=True, help="events.csv, plain, .gz or .zip")
+    parser.add_argument(
+        "--input",
+        "--events",
+        dest="events",
+        metavar="FILE",
+        required=True,
+        help="events.csv, plain, .gz or .zip",
+    )
     parser.add_argument("--output", required=True, help="folder to write, as in dataset/retail")
     atomic.add_subset_options(parser)
     return atomic.run(convert, parser.parse_args(argv))

@@ -99,6 +99,8 @@ def test_the_wheel_ships_every_module_and_every_settings_file(wheel):
     expected |= {
         f"recbole_diffusion/properties/{path.relative_to(properties_dir())}" for path in settings
     }
+    scripts = (REPOSITORY / "dataset_scripts").glob("*.py")
+    expected |= {f"recbole_diffusion/dataset_scripts/{path.name}" for path in scripts}
     assert expected <= names
     others = {name for name in names - expected if ".dist-info/" not in name}
     assert not others, "nothing but the package: no tests, no data"

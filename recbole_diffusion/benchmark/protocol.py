@@ -2,10 +2,7 @@
 
 import hashlib
 
-import torch
-
-from recbole_diffusion.data.loading import POSITION
-from recbole_diffusion.data.seen_before import seen_before as had_before
+from recbole_diffusion.data.seen_before import share_seen_before
 from recbole_diffusion.quick_start.protocol_line import measured
 
 # In words, why two models cannot stand in one table.
@@ -61,8 +58,8 @@ def describe(config, train_set, valid_set, test_set):
         "train_rows": config["train_rows"],
         "train_behaviors": config["train_behaviors"],
         "n_train_rows": len(train_set),
-        "seen_before": seen_before((train_set, valid_set), test_set),
-        "valid_seen_before": seen_before((train_set,), valid_set),
+        "seen_before": share_seen_before((train_set, valid_set), test_set),
+        "valid_seen_before": share_seen_before((train_set,), valid_set),
         "rows_without_history": split.get("test_rows_without_history", 0),
         "topk": list(config["topk"]),
         "metrics": [name.lower() for name in config["metrics"]],
@@ -83,30 +80,6 @@ def held_out_hash(dataset):
     columns = [dataset.field2id_token[field][dataset.inter_feat[field].numpy()] for field in fields]
     lines = sorted(f"{user}\t{item}\n" for user, item in zip(*columns))
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
-
-
-def seen_before(past, held_out):
-    """Share of held-out targets that the user had before.
-
-    Args:
-        past (tuple of Dataset): what is split off before it; asked where rows have no order in
-            time.
-        held_out (Dataset): built validation or test data.
-
-    Returns:
-        float: in 0..1.
-    """
-
-    def pairs(rows):
-        return rows[held_out.uid_field] * held_out.item_num + rows[held_out.iid_field]
-
-    rows = held_out.inter_feat
-    if getattr(held_out, "in_order", False):
-        place = held_out.start[rows[held_out.uid_field]] + rows[POSITION]
-        seen = had_before(pairs(rows), place, pairs(held_out.store))
-    else:
-        seen = torch.isin(pairs(rows), torch.cat([pairs(part.inter_feat) for part in past]))
-    return seen.double().mean().item()
 
 
 def refusal(protocol, table):

@@ -1,30 +1,62 @@
 """The command line, ``recbole-diffusion COMMAND ...``."""
 
+import os
 import sys
 
 from recbole_diffusion import __version__
-from recbole_diffusion.cli.benchmark import BENCHMARK_HELP, benchmark
+from recbole_diffusion.cli.benchmark import benchmark
+from recbole_diffusion.cli.data import data
 from recbole_diffusion.cli.doctor import doctor
 from recbole_diffusion.cli.export import export
+from recbole_diffusion.cli.models import models
 from recbole_diffusion.cli.parsing import one_line
 from recbole_diffusion.cli.pictures import pictures
 from recbole_diffusion.cli.recommend import recommend
-from recbole_diffusion.cli.run import RUN_HELP, run
+from recbole_diffusion.cli.run import run
 from recbole_diffusion.cli.serve import serve
+from recbole_diffusion.cli.settings import settings
 from recbole_diffusion.cli.signals import is_sigterm, sigterm_as_interrupt
 from recbole_diffusion.cli.tune import tune
 from recbole_diffusion.config.paths import how_to_install, too_old
 
-COMMANDS = {
-    "run": run,
-    "benchmark": benchmark,
-    "tune": tune,
-    "doctor": doctor,
-    "pictures": pictures,
-    "recommend": recommend,
-    "serve": serve,
-    "export": export,
+GROUPS = {
+    "Train and compare": {
+        "run": (run, "one model on one data set: train, select on validation, test once"),
+        "benchmark": (benchmark, "many models and seeds under one protocol, with a report"),
+        "tune": (tune, "search for the settings that are best on validation"),
+    },
+    "Use a trained model": {
+        "recommend": (recommend, "lists for everybody of a file"),
+        "serve": (serve, "lists over HTTP"),
+        "export": (export, "for other programs: onnx, torchscript, safetensors"),
+        "pictures": (pictures, "draw items, guidance and reverse steps"),
+    },
+    "Data": {
+        "data": (data, "list, describe and prepare data sets"),
+    },
+    "Look up": {
+        "models": (models, "every model that can be run, and what it reads"),
+        "settings": (settings, "every setting of a model: default, values, meaning"),
+        "doctor": (doctor, "versions, device and data folders of this machine"),
+    },
 }
+COMMANDS = {name: function for group in GROUPS.values() for name, (function, _) in group.items()}
+HELP = """\
+Without a data set of your own: recbole-diffusion run --model=SASRec --epochs=3
+`recbole-diffusion COMMAND --help` explains a command and shows examples."""
+
+
+def usage():
+    """What ``--help`` prints.
+
+    Returns:
+        str: every command with a line, by what it is for.
+    """
+    lines = ["usage: recbole-diffusion COMMAND ..."]
+    for title, group in GROUPS.items():
+        lines += ["", title]
+        lines += [f"  {name:10} {words}" for name, (_, words) in group.items()]
+    return "\n".join([*lines, "", HELP])
 
 
 def main(arguments=None):
@@ -41,15 +73,7 @@ def main(arguments=None):
         print(too_old(), file=sys.stderr)
         return 2
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"usage: recbole-diffusion {{{','.join(COMMANDS)}}} ...\n")
-        print("  run      " + RUN_HELP.replace("\n", "\n           "))
-        print("  benchmark " + BENCHMARK_HELP.replace("\n", "\n           "))
-        print("  tune     search for the settings that are best on validation (--help)")
-        print("  doctor   check versions, device and data folders (--json)")
-        print("  pictures draw a trained model: items, guidance, reverse steps (--checkpoint=FILE)")
-        print("  recommend lists for people, out of a trained model (--help)")
-        print("  serve    a trained model behind HTTP (--help)")
-        print("  export   a trained model for other programs: onnx, torchscript, safetensors")
+        print(usage())
         return 0
     if arguments[0] == "--version":
         print(__version__)
@@ -72,6 +96,9 @@ def main(arguments=None):
         word, code = ("terminated", 143) if is_sigterm(stop) else ("interrupted", 130)
         print(f"recbole-diffusion: {word}; {how}", file=sys.stderr)
         return code
+    except BrokenPipeError:  # the reader of the output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, OSError, ImportError) as error:
         if "state=DEBUG" in " ".join(arguments):
             raise

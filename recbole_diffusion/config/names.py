@@ -36,14 +36,21 @@ def _plain(name):
     return name.lower().replace("-", "").replace("_", "").replace(" ", "")
 
 
-def host_names():
-    """Names of all RecBole models, read from its folders without importing them."""
+def host_names(kind="_recommender"):
+    """Names of RecBole's models, read from its folders without importing them.
+
+    Args:
+        kind (str): what the folders' names end with, ``sequential_recommender``; all by default.
+
+    Returns:
+        dict of str to str: the name in small letters without marks, and as RecBole writes it.
+    """
     import recbole.model
 
     names = {}
     root = recbole.model.__path__[0]
     for folder in sorted(os.listdir(root)):
-        if not folder.endswith("_recommender"):
+        if not folder.endswith(kind):
             continue
         with open(os.path.join(root, folder, "__init__.py"), encoding="utf-8") as file:
             for line in file:

@@ -25,6 +25,16 @@ def properties_dir():
     )
 
 
+def scripts_dir():
+    """Finds ``dataset_scripts/``, where `properties_dir` finds ``properties/``.
+
+    Returns:
+        pathlib.Path: the folder of the scripts that prepare data sets.
+    """
+    inside = PACKAGE / "dataset_scripts"
+    return inside if inside.is_dir() else PACKAGE.parent / "dataset_scripts"
+
+
 def how_to_install():
     """The commands that make an environment in which the package runs.
 

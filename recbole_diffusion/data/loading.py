@@ -69,7 +69,7 @@ class CheckedRows(WholeRows):
             hint = self.config["prepare_hint"] or (
                 "Put a tab-separated file with a header like "
                 f"`user_id:token item_id:token timestamp:float` there ({token}.inter), or make one "
-                "with `python dataset_scripts/table.py` (see 'Your own data' in the README), or "
+                "with `recbole-diffusion data prepare` (see 'Your own data' in the README), or "
                 "point --data_path at the folder that holds it."
             )
             raise DataNotFoundError(

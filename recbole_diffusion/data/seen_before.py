@@ -6,6 +6,8 @@ and time, and a place is a number of them: that of a held-out row, or where it w
 
 import torch
 
+from recbole_diffusion.data.loading import POSITION
+
 
 def seen_before(pair, place, stored):
     """Which held-out rows have a stored row of the same user and item before them.
@@ -50,3 +52,27 @@ def _rows_of(pairs, stored):
     found = torch.searchsorted(pairs, stored).clamp_(max=len(pairs) - 1)
     row = torch.nonzero(pairs[found] == stored).flatten()
     return row, found[row]
+
+
+def share_seen_before(past, held_out):
+    """Share of held-out targets that the user had before.
+
+    Args:
+        past (tuple of Dataset): what is split off before it; asked where rows have no order in
+            time.
+        held_out (Dataset): built validation or test data.
+
+    Returns:
+        float: in 0..1.
+    """
+
+    def pairs(rows):
+        return rows[held_out.uid_field] * held_out.item_num + rows[held_out.iid_field]
+
+    rows = held_out.inter_feat
+    if getattr(held_out, "in_order", False):
+        place = held_out.start[rows[held_out.uid_field]] + rows[POSITION]
+        seen = seen_before(pairs(rows), place, pairs(held_out.store))
+    else:
+        seen = torch.isin(pairs(rows), torch.cat([pairs(part.inter_feat) for part in past]))
+    return seen.double().mean().item()

@@ -79,7 +79,7 @@ def _label(metric):
 
 
 # ---------------------------------------------------------------- PNG
-def _figure(width, height, title, subtitle):
+def new_figure(width, height, title, subtitle):
     from matplotlib.figure import Figure  # without pyplot nothing global is touched
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -98,7 +98,7 @@ def map_png(path, title, drawn):
     """
     from matplotlib.colors import LogNorm
 
-    figure = _figure(9, 8, f"{title}: items and generated vectors", map_subtitle(drawn))
+    figure = new_figure(9, 8, f"{title}: items and generated vectors", map_subtitle(drawn))
     axes = figure.add_subplot()
     most = max(drawn.trained.popularity)
     dots = axes.scatter(
@@ -133,7 +133,7 @@ def curve_png(path, title, curve):
     """
     metrics = list(curve.values[0])
     subtitle = f"quality against {curve.name}, on validation"
-    figure = _figure(1 + 5 * len(metrics), 5, title, subtitle)
+    figure = new_figure(1 + 5 * len(metrics), 5, title, subtitle)
     for panel, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics):
         for name, y, color, style, marker in _lines(curve, metric):
             panel.plot(
@@ -189,7 +189,7 @@ def _top(curve, metric):
 
 
 # ---------------------------------------------------------------- HTML
-def _write_page(path, figure, title, subtitle, width, height):
+def write_page(path, figure, title, subtitle, width, height):
     figure.update_layout(
         title={"text": f"{html.escape(title)}<br><sup>{html.escape(subtitle)}</sup>", "x": 0.5},
         template="plotly_white",
@@ -252,7 +252,7 @@ def map_html(path, title, drawn):
     figure.update_xaxes(title=f"{drawn.axes[0]}<br><sup>{SCALED}</sup>")
     figure.update_yaxes(title=drawn.axes[1])
     heading = f"{title}: items and generated vectors"
-    _write_page(path, figure, heading, map_subtitle(drawn), 1000, 850)
+    write_page(path, figure, heading, map_subtitle(drawn), 1000, 850)
 
 
 def curve_html(path, title, curve):
@@ -304,4 +304,4 @@ def curve_html(path, title, curve):
         label = f"{_label(metric)}, mean over validation rows"
         figure.update_yaxes(title=label, range=[0, top], **place)
     subtitle = f"quality against {curve.name}, on validation"
-    _write_page(path, figure, title, subtitle, 100 + 500 * len(metrics), 560)
+    write_page(path, figure, title, subtitle, 100 + 500 * len(metrics), 560)

@@ -191,11 +191,13 @@ def fit(config, saved=True, after_validation=None):
     return Fitted(trainer, train_data, valid_data, test_data, split)
 
 
-def read_data(config):
+def read_data(config, look=None):
     """Reads and splits the data of a run; the caller's random generators are left as they were.
 
     Args:
         config (Config): the run's configuration.
+        look (Callable): is shown the data set before it is split, when its rows are a table of ids
+            with times in float64.
 
     Returns:
         tuple: the data set, and the loaders of training, validation and test rows.
@@ -212,6 +214,8 @@ def read_data(config):
     with own_randomness(split_seed(config)), naming_columns(config):
         data = dataset_class(config)
         _refuse_what_does_not_fit(config, data)
+        if look is not None:
+            look(data)
         loaders = prepare_data(config, data)
     parts = [loader and loader._dataset for loader in loaders]
     parts[0].interactions = interactions(parts)  # checkpoints say what they were trained on

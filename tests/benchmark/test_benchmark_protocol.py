@@ -7,13 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_diffusion.benchmark.protocol import (
-    SHARED,
-    describe,
-    held_out_hash,
-    refusal,
-    seen_before,
-)
+from recbole_diffusion.benchmark.protocol import SHARED, describe, held_out_hash, refusal
+from recbole_diffusion.data.seen_before import share_seen_before
 from recbole_diffusion.quick_start.protocol_line import protocol_line
 
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}
@@ -151,7 +146,7 @@ def test_seen_before_counts_what_the_user_had_earlier(described, shop, model, ev
                 seen += item in [i for _, i in own[:place]]
         assert table[key] == pytest.approx(seen / len(held_out))
         assert 0 < seen < len(held_out)
-        assert seen_before(past, held_out) == table[key]
+        assert share_seen_before(past, held_out) == table[key]
     assert table["seen_before"] != table["valid_seen_before"]
 
 

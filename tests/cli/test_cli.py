@@ -190,7 +190,9 @@ def test_while_debugging_the_traceback_stays():
 
 
 def test_an_unknown_command_is_answered_with_the_known_ones(capsys):
-    assert "no command 'train'; there are run, benchmark, tune, doctor" in refused(capsys, "train")
+    assert "no command 'train'; there are run, benchmark, tune, recommend" in refused(
+        capsys, "train"
+    )
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
@@ -387,3 +389,17 @@ def test_the_script_of_the_checkout_does_the_same(arguments, shop, small):
     else:
         assert done.returncode == 0, done.stderr
         assert "ICDDT on shop, seed 2020: test" in done.stdout
+
+
+@pytest.mark.parametrize("module", ["recbole_diffusion", "recbole_diffusion.cli"])
+def test_both_modules_are_the_command(module):
+    command = [sys.executable, "-m", module, "--version"]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
+    assert (found.returncode, found.stdout.strip()) == (0, recbole_diffusion.__version__)
+
+
+def test_a_reader_that_goes_away_is_no_mistake():
+    settings = f"{sys.executable} -m recbole_diffusion settings EASE"
+    command = f"set -o pipefail; {settings} | true"
+    found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=REPOSITORY)
+    assert (found.returncode, found.stderr) == (141, "")

@@ -187,10 +187,8 @@ def test_a_shipped_data_set_without_its_files_is_told_with_the_command(write_int
     missing = examine(tmp_path)["data"]["missing"]
     assert {"retail", "jd", "taobao"} <= set(missing)
     for name, entry in missing.items():
-        assert entry["command"].startswith("python dataset_scripts/") and entry["hint"]
-        script = entry["command"].split()[1]
-        assert (REPOSITORY / script).is_file()
-        assert f"dataset/{name}" in entry["command"]
+        assert entry["command"].startswith(f"recbole-diffusion data prepare {name} --input ")
+        assert entry["hint"]
     assert missing["retail"]["command"] in text(examine(tmp_path))
 
     write_inter(tmp_path, "retail", [])

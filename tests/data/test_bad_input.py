@@ -344,10 +344,10 @@ def test_histories_made_beforehand_are_refused(refused):
 
 def test_missing_files_are_answered_with_the_command_that_prepares_them(tmp_path, build_data):
     for dataset, command in (
-        ("jd", "python dataset_scripts/jd.py"),
-        ("retail", "python dataset_scripts/retail.py"),
-        ("taobao", "python dataset_scripts/taobao.py"),
-        ("mine", "python dataset_scripts/table.py"),
+        ("jd", "recbole-diffusion data prepare jd --input"),
+        ("retail", "recbole-diffusion data prepare retail --input"),
+        ("taobao", "recbole-diffusion data prepare taobao --input"),
+        ("mine", "recbole-diffusion data prepare"),
     ):
         with pytest.raises(DataNotFoundError) as refusal:
             build_data(tmp_path, "ICDDT", dataset)

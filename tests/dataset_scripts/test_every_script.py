@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import retail
 
+from recbole_diffusion.cli.data import known
+from recbole_diffusion.cli.main import main as command_line
 from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.values import read_yaml
 
@@ -301,7 +303,7 @@ def test_blocks_gz_zip_marks_windows_lines_and_a_second_run_change_no_byte(
 def commands_of_hints():
     for file in sorted((properties_dir() / "dataset").glob("*.yaml")):
         hint = (read_yaml(file) or {}).get("prepare_hint") or ""
-        for text in re.findall(r"`(python dataset_scripts/[^`]*)`", hint):
+        for text in re.findall(r"`recbole-diffusion (data prepare [^`]*)`", hint):
             yield pytest.param(file.stem, text, id=file.stem)
 
 
@@ -309,9 +311,10 @@ def commands_of_hints():
 def test_the_command_of_the_hint_makes_what_the_settings_read(
     name, text, tmp_path, monkeypatch, build_data
 ):
-    _, path, *words = shlex.split(text)
-    script = SCRIPTS[Path(path).stem]
-    raw = Path(words[words.index(script.flag) + 1])
+    _, _, prepared, *words = shlex.split(text)
+    script = SCRIPTS[known()[name]["script"]]
+    raw = Path(words[words.index("--input") + 1])
+    assert prepared == name and known()[name]["file"] == str(raw)
     monkeypatch.chdir(tmp_path)
     rows = log(n=1200, n_users=30, n_items=100)
     if raw.suffix == ".zip":
@@ -321,7 +324,24 @@ def test_the_command_of_the_hint_makes_what_the_settings_read(
         script.write(raw, rows)
     else:
         script.raw(raw, rows)
-    assert main(script)(words) == 0
+    assert command_line(shlex.split(text)) == 0
     config, data, _ = build_data(tmp_path / "dataset", "Pop", name)
     assert len(data.inter_feat) > 20
     assert {"user_id", "item_id", "timestamp"} <= set(data.inter_feat.columns)
+
+
+def test_the_counts_of_the_list_are_those_that_the_scripts_check():
+    compared = 0
+    for name, about in known().items():
+        full = importlib.import_module(about.get("script", "movielens")).FULL
+        full = full.get(name, full)
+        for of in ("users", "items", "interactions"):
+            if of in full and of in about:
+                assert full[of] == about[of], (name, of)
+                compared += 1
+    assert compared > 30
+
+
+def test_every_known_data_set_has_its_settings_and_the_other_way_round():
+    files = {file.stem for file in (properties_dir() / "dataset").glob("*.yaml")}
+    assert set(known()) == files

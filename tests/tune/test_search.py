@@ -224,7 +224,7 @@ def test_a_data_set_that_is_missing_is_said_in_one_line_before_ray_starts(
     arguments = ["tune", "--model=SASRec", "--dataset=retail", "--output=out"]
     assert main(arguments) == 2
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "retail.inter" in said and "dataset_scripts/retail.py" in said
+    assert said.count("\n") == 1 and "retail.inter" in said and "data prepare retail" in said
     assert not (shop / "out").exists()
 
 
