@@ -75,6 +75,7 @@ class Plan(NamedTuple):
         tune (int): trials of every row that is not an ablation.
         sampling_seeds (int): test evaluations of a model that draws when scoring.
         jobs, threads (int): runs at a time, and threads of each.
+        gpus, memory_gib (float): that a run asks of a cluster.
         settings (dict): of every run.
         external (dict): label to the file of another program's lists.
     """
@@ -88,6 +89,8 @@ class Plan(NamedTuple):
     threads: int
     settings: dict
     external: dict
+    gpus: float = 0
+    memory_gib: float = 0
 
     def record(self):
         """dict: plain values, as the journal has them."""
@@ -250,13 +253,16 @@ def make_plan(options, file=None):
     for key, least in (("tune", 0), ("sampling_seeds", 1), ("jobs", 1), ("threads", 1)):
         if type(values[key]) is not int or values[key] < least:
             raise ConfigError(f"{key} is {values[key]!r}, not a whole number of at least {least}")
+    for key in ("gpus", "memory_gib"):
+        if type(values[key]) not in (int, float) or not 0 <= values[key] < float("inf"):
+            raise ConfigError(f"{key} is {values[key]!r}, not a number of at least 0")
     plan = Plan(
         dataset=str(values["dataset"]),
         entries=entries,
         seeds=_seeds(values["seeds"]),
         settings=settings,
         external={str(name): str(path) for name, path in external.items()},
-        **{key: values[key] for key in ("tune", "sampling_seeds", "jobs", "threads")},
+        **{key: values[key] for key in Plan._fields if key in defaults and key != "seeds"},
     )
     if plan.tune:
         for entry in entries:

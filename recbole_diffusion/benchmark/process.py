@@ -10,6 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from recbole_diffusion.benchmark import sitting
+
+
+def describe():
+    """Where processes run, as of `sitting.describe`."""
+    return sitting.describe()
+
 
 def start_process(folder, name, job, threads):
     """Starts a worker on a job.

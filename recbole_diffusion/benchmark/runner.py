@@ -6,11 +6,10 @@ import time
 from pathlib import Path
 
 from recbole_diffusion import __version__
+from recbole_diffusion.benchmark import process as here
 from recbole_diffusion.benchmark.agreement import agree, check_output
 from recbole_diffusion.benchmark.journal import FORMAT, Journal, State, place, read_journal
 from recbole_diffusion.benchmark.plan import run_id
-from recbole_diffusion.benchmark.process import outcome_of, start_process
-from recbole_diffusion.benchmark.sitting import describe
 from recbole_diffusion.config.keys import of_kind
 
 WAIT = 0.1  # seconds between looks at the running processes
@@ -25,11 +24,13 @@ class Runner:
         command (str): how this benchmark is started, for its reports.
         retry (bool): run again what failed.
         say (callable): takes a line of progress.
+        machines (module or Machines): starts the trainings; None starts them on this machine.
     """
 
-    def __init__(self, plan, output, command="", retry=False, say=print):
+    def __init__(self, plan, output, command="", retry=False, say=print, machines=None):
         self.plan, self.output, self.say = plan, Path(output), say
         self.command, self.retry = command, retry
+        self.machines = machines or here
         self.state = State()
         self.running = []
 
@@ -84,7 +85,7 @@ class Runner:
     def _begin(self, found):
         """Writes the sitting, and plan, protocol and refusals if they are others."""
         plan = self.plan.record() | {"version": __version__, "command": self.command}
-        self._write({"kind": "sitting", "format": FORMAT} | describe())
+        self._write({"kind": "sitting", "format": FORMAT} | self.machines.describe())
         if self.state.plan != json.loads(json.dumps(plan)):
             self._write({"kind": "plan", "plan": plan})
         if self.state.protocol != found.protocol:
@@ -203,7 +204,8 @@ class Runner:
                 "users_file": str(self.output / "users" / f"{name}.parquet"),
                 "steps": run.number == 0,
             }
-            self.running.append((self._process(name, job), run, name, settings, time.monotonic()))
+            process = self._process(self.machines, name, job)
+            self.running.append((process, run, name, settings, time.monotonic()))
 
     def _all_trials_failed(self, run):
         try:
@@ -212,19 +214,19 @@ class Runner:
             return True
         return False
 
-    def _process(self, name, job):
+    def _process(self, machines, name, job):
         job = job | {"models": [entry.model for entry in self.plan.entries]}
-        return start_process(self.output / "running", name, job, self.plan.threads)
+        return machines.start_process(self.output / "running", name, job, self.plan.threads)
 
     def _at_once(self, name, job):
-        """Runs one process and waits for what it writes down."""
-        process = self._process(name, job)
+        """Runs one process here and waits for what it writes down."""
+        process = self._process(here, name, job)
         try:
             process.wait()
         finally:
             process.stdin.close()
             process.kill()
-        return outcome_of(process, self.output / "running", name)
+        return here.outcome_of(process, self.output / "running", name)
 
     def _collect(self, left):
         """Records what has ended."""
@@ -232,7 +234,7 @@ class Runner:
             self.running.remove(ended)
             process, run, name, settings, begin = ended
             process.stdin.close()
-            outcome = outcome_of(process, self.output / "running", name)
+            outcome = self.machines.outcome_of(process, self.output / "running", name)
             self._record(run, name, settings, begin, outcome, left)
 
     def _record(self, run, name, settings, begin, outcome, left):

@@ -13,6 +13,8 @@ many models and seeds under one protocol: table, significance, cost, report
 --output=FOLDER         where it goes, and goes on if it was killed; default: benchmark/<dataset>
 --seeds=N or [1,2,3]    seeds of every model; --tune=N trials of each first
 --max_train_seconds=S   the same compute for every run; --jobs=N runs at a time, --threads=N each
+--address=HOST:PORT     runs go to a Ray cluster whose machines see the same files; auto, local and
+                        ray://HOST:PORT too; a run asks for --threads CPUs, --gpus, --memory_gib
 --mask_history=True     bar what the user had before, for every model
 --sampling_seeds=N      test evaluations of each model that draws when scoring
 --ablate                one reverse step, no noise, no guidance, x_t zeroed, where a model has them
@@ -53,7 +55,6 @@ def benchmark(arguments):
         ) from error
     from recbole_diffusion.benchmark.plan import make_plan
     from recbole_diffusion.benchmark.report.text import markdown
-    from recbole_diffusion.benchmark.runner import Runner
     from recbole_diffusion.config.values import parse_value
 
     settings = parse_settings(arguments)
@@ -61,8 +62,13 @@ def benchmark(arguments):
         return _compare(**settings)
     file, output = settings.pop("config", None), settings.pop("output", None)
     settings.pop("model", None)  # classes that the file may name; main has seen it
+    address = settings.pop("address", None)
     if True in (file, output):
         raise ValueError("--config takes a file and --output a folder")
+    if address in (True, ""):
+        raise ValueError(
+            "--address takes HOST:PORT of a Ray cluster, auto, local or ray://HOST:PORT"
+        )
     settings.pop("classes", None)  # named by a person, as every argument of the command line
     if "" in (file, output):
         raise ValueError(f"--{'output' if output == '' else 'config'} is empty")
@@ -86,11 +92,8 @@ def benchmark(arguments):
         where = output or _default_output(plan.dataset)
         if not flags["report"]:
             command = "recbole-diffusion benchmark " + " ".join(map(_quoted, arguments))
-            runner = Runner(
-                plan, where, command, flags["retry"], lambda line: print(line, flush=True)
-            )
             try:
-                runner.run()
+                _run(plan, where, command, flags["retry"], address)
             except KeyboardInterrupt as stop:
                 raise KeyboardInterrupt("the same command goes on") from stop
     board, files = write_pages(where)
@@ -111,6 +114,21 @@ def _compare(compare, output="benchmark/compare", **others):
     print(markdown(found))
     print("\n".join(map(str, files)))
     return 0
+
+
+def _run(plan, where, command, retry, address):
+    """Runs a plan here or, with an address, on a cluster."""
+    from recbole_diffusion.benchmark.runner import Runner
+
+    def say(line):
+        print(line, flush=True)
+
+    if address is None:
+        Runner(plan, where, command, retry, say).run()
+        return
+    from recbole_diffusion.benchmark.machines import run_on_cluster
+
+    run_on_cluster(address, plan, where, command, retry, say)
 
 
 def _default_output(dataset):

@@ -41,6 +41,9 @@ def recommend(arguments):
     add("--seed", type=int, help="of the noise of models that draw; default: that of the run")
     add("--batch_size", type=int, default=512, help="users scored at once; default: 512")
     add("--model", help="where the name in the checkpoint is not enough: my_module:MyModel")
+    add("--address", help="of a Ray cluster that does the parts, HOST:PORT, auto or local; no disk "
+        "is shared; extra `cluster`")  # fmt: skip
+    add("--cpus", type=int, default=1, help="of a worker of the cluster; default: 1")
     options = vars(parser.parse_args(arguments))
     if options["exclude_seen"] is not None:
         options["exclude_seen"] = options["exclude_seen"] == "True"
@@ -58,6 +61,8 @@ def recommend(arguments):
     for option in ("candidates", "deny"):
         if unknown := report.get(f"unknown_{option}"):
             print(f"{unknown} items of {options[option]} ({option}) are not known to the model")
+    if report.get("nodes"):
+        print(f"machines of the cluster that did parts: {report['nodes']}")
     if report.get("ann_recall") is not None:
         print(f"the index found {report['ann_recall']:.4f} of exact lists, over a sample of users")
     return 0

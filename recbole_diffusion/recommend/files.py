@@ -1,6 +1,7 @@
 """How are histories read from a file, and lists written so that none looks whole too early?"""
 
 import csv
+import io
 import os
 from pathlib import Path
 
@@ -102,25 +103,39 @@ def read_ids(path):
     return found
 
 
-def write(table, path):
-    """Writes a table beside ``path`` and renames it.
+def content(table, suffix):
+    """What a file of a table holds.
 
     Args:
         table (pandas.DataFrame): the lists.
-        path (Path): .csv, .parquet or .jsonl.
+        suffix (str): of the file: .csv, .parquet or .jsonl.
+
+    Returns:
+        bytes: all of it.
+    """
+    file = io.BytesIO()
+    if suffix == ".parquet":
+        table.to_parquet(file, index=False)
+    elif suffix == ".csv":
+        table.to_csv(file, index=False)
+    else:
+        table.to_json(file, orient="records", lines=True, force_ascii=False)
+    return file.getvalue()
+
+
+def write(content, path):
+    """Writes a file beside ``path`` and renames it.
+
+    Args:
+        content (bytes): of the file.
+        path (Path): where it goes.
 
     Raises:
         OSError: if the disk is full or the folder cannot be written to; nothing is left then.
     """
     beside = path.with_name(f"{path.name}.{os.getpid()}.writing")
     try:
-        with open(beside, "wb") as file:
-            if path.suffix == ".parquet":
-                table.to_parquet(file, index=False)
-            elif path.suffix == ".csv":
-                table.to_csv(file, index=False)
-            else:
-                table.to_json(file, orient="records", lines=True, force_ascii=False)
+        beside.write_bytes(content)
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

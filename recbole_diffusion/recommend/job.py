@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,6 +12,7 @@ from tqdm import tqdm
 from recbole_diffusion import __version__
 from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.recommend.files import WRITTEN, join, put_text, read_ids, tables, write
+from recbole_diffusion.recommend.machines import cluster, lists_of, on_cluster
 from recbole_diffusion.recommend.recommender import load
 
 PART = 20_000  # users
@@ -25,6 +28,8 @@ def recommend_file(
     model=None,
     seed=None,
     show_progress=True,
+    address=None,
+    cpus=1,
     **options,
 ):
     """Writes lists for all people of a file.
@@ -44,19 +49,26 @@ def recommend_file(
         model (str): as of `load`.
         seed (int): as of `load`.
         show_progress (bool): a bar of the users done, with the time left.
+        address (str): of a Ray cluster whose machines do the parts, see `cluster.joined`; None does
+            them here. The file is the same if torch has as many threads.
+        cpus (int): of a worker of the cluster, which has as many threads.
         **options: ``k``, ``exclude_seen``, ``target_behavior``, ``cold``, ``batch_size`` and
             ``ann`` of `Recommender.recommend`.
 
     Returns:
         dict of str to int: ``users``, ``lists``, ``unknown_rows``, ``cold_users``; with
-        ``candidates`` and ``deny`` also ``unknown_candidates`` and ``unknown_deny``, and with
-        ``ann`` ``ann_recall`` (float), its mean over the parts.
+        ``candidates`` and ``deny`` also ``unknown_candidates`` and ``unknown_deny``, with ``ann``
+        ``ann_recall`` (float), its mean over the parts, and with ``address`` ``nodes``, how many
+        machines did parts now.
 
     Raises:
         ConfigError: on an option out of range, or if the parts there are of another job.
         CheckpointError, DataError, ValueError: as of `load` and `Recommender.recommend`.
         OSError: if a file cannot be written.
+        ImportError: with ``address`` and without Ray.
     """
+    if isinstance(cpus, bool) or not isinstance(cpus, int) or cpus < 1:
+        raise ConfigError(f"cpus is {cpus!r}; it must be a whole number above 0")
     output = Path(output)
     if output.suffix not in WRITTEN:
         raise ConfigError(f"output {output} is not one of {', '.join(WRITTEN)}")
@@ -79,31 +91,46 @@ def recommend_file(
     inputs = [checkpoint, histories, users, candidates, deny]
     plan = {"seed": recommender.seed, "options": options, "inputs": digests(inputs)}
     plan |= {"part": PART, "version": __version__}
-    begin(folder, json.dumps(plan, sort_keys=True, default=str))
-    parts, recalls, report = (
-        [],
-        [],
-        {"users": len(everybody), "lists": 0, "unknown_rows": 0, "cold_users": 0},
-    )
-    # Closed also by an error, so that its words begin a line.
-    with tqdm(total=len(everybody), unit="user", disable=not show_progress, mininterval=1) as bar:
-        for number, first in enumerate(range(0, len(everybody), PART)):
-            last = min(first + PART, len(everybody))
-            part = folder / f"part-{number:05d}{output.suffix}"
-            counts = folder / f"part-{number:05d}.json"
-            parts.append(part)
-            if not counts.is_file():
-                some = {"users": everybody[first:last]} if found is None else {}
-                some |= {} if found is None else {"histories": found.of(first, last)}
-                table = recommender.recommend(**some, **options)
-                write(table, part)
-                lists = int(table[recommender.user_field].nunique())
-                put_text(json.dumps(recommender.report | {"lists": lists}), counts)
-            done = json.loads(counts.read_text())
-            report["lists"] += done["lists"]
-            report["cold_users"] += done["cold_users"]
-            recalls += [done["ann_recall"]] if "ann_recall" in done else []
-            bar.update(last - first)
+    bounds = range(0, len(everybody), PART)
+    parts = [folder / f"part-{number:05d}{output.suffix}" for number in range(len(bounds))]
+    sizes = [min(PART, len(everybody) - first) for first in bounds]
+
+    def asked_of(number):
+        """What a part asks of `Recommender.recommend`."""
+        first, last = bounds[number], bounds[number] + sizes[number]
+        some = {"users": everybody[first:last]} if found is None else {}
+        return some | ({} if found is None else {"histories": found.of(first, last)})
+
+    nodes = set()
+    with nullcontext() if address is None else cluster(address, cpus) as ray:
+        begin(folder, json.dumps(plan, sort_keys=True, default=str))
+        left = {
+            number: partial(asked_of, number)
+            for number, part in enumerate(parts)
+            if not part.with_suffix(".json").is_file()
+        }
+        if ray is None:
+            made = (
+                (number, *lists_of(recommender, asked(), options, output.suffix), None)
+                for number, asked in left.items()
+            )
+        else:
+            what = (checkpoint, model, recommender.seed, options, output.suffix)
+            made = on_cluster(ray, cpus, *what, left)
+        done = len(everybody) - sum(sizes[number] for number in left)
+        bar = {"unit": "user", "mininterval": 1, "disable": not show_progress, "initial": done}
+        with tqdm(total=len(everybody), **bar) as bar:
+            for number, lists, counts, node in made:
+                write(lists, parts[number])
+                put_text(json.dumps(counts), parts[number].with_suffix(".json"))
+                nodes.add(node)
+                bar.update(sizes[number])
+    counts = [json.loads(part.with_suffix(".json").read_text()) for part in parts]
+    report = {"users": len(everybody)}
+    report |= {name: sum(one[name] for one in counts) for name in ("lists", "cold_users")}
+    recalls = [one["ann_recall"] for one in counts if "ann_recall" in one]
+    if address is not None:
+        report["nodes"] = len(nodes)
     report["unknown_rows"] = 0 if found is None else found.unknown_rows
     report |= recommender.unknown_listed(options.get("candidates"), options.get("deny"))
     if recalls:

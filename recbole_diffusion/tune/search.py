@@ -6,10 +6,7 @@ trial, checkpoints and ``trial.json``. Ray's state are pickles: go on only in fo
 """
 
 import json
-import logging
 import os
-import signal
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +21,13 @@ from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.properties import space_file
 from recbole_diffusion.config.space import grid, read_space, sample, to_ray
 from recbole_diffusion.config.values import ConfigError, as_texts, parse_value, read_yaml
+from recbole_diffusion.quick_start.cluster import join, start_here
 from recbole_diffusion.quick_start.quick_start import read_data
 from recbole_diffusion.tune.folder import alone_in, claim, refuse_other
 from recbole_diffusion.tune.trial import STOPPED, _line, read_record, run_trial, tidy
 
 SEARCHES = ("random", "grid", "optuna")
 SCHEDULERS = ("asha", "none")
-LOOPBACK = "127.0.0.1"
 
 # Read when Ray starts: no reports home, Ctrl-C as everywhere else, state on disk at once, results
 # as plain files of ours, trials in the folder where the search was started.
@@ -250,24 +247,12 @@ def _start(ray, concurrent, address):
         os.environ.setdefault(name, value)
     if ray.is_initialized():
         return
-    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address:
-        ray.init(address=address, **quiet)
+        join(ray, address)
         return
     # Ray would give every trial a single thread.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // concurrent)))
-    # Whoever reaches Ray's ports or its dashboard's job API runs code here. This is the switch that
-    # Ray sets on macOS and Windows; on Linux it has no other way to listen on the loopback only.
-    ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
-    at_sigterm = signal.getsignal(signal.SIGTERM)
-    ray.init(num_cpus=concurrent, include_dashboard=False, **quiet)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, at_sigterm)  # Ray's ends the process without a word
-    listens_on = ray.nodes()[0]["NodeManagerAddress"]
-    if listens_on != LOOPBACK:
-        logging.getLogger().warning(
-            f"Ray {ray.__version__} listens on {listens_on}: who reaches it can run code here"
-        )
+    start_here(ray, concurrent)
 
 
 def _searcher(study, config, space):
