@@ -222,6 +222,17 @@ def _of_pairs(original):
     return predict
 
 
+def _always():
+    return True
+
+
+def _train_without_anomaly_detection():
+    import torch
+    from recbole.model.sequential_recommender import sine  # noqa: F401  (which turns it on)
+
+    torch.autograd.set_detect_anomaly(False)
+
+
 REPAIRS = (
     Repair(
         "numpy's old type names",
@@ -281,6 +292,13 @@ REPAIRS = (
         "model/general_recommender/diffrec.py:328, ldiffrec.py:337 of 1.2.0",
         _recbole_1_2_0,
         _score_pairs,
+    ),
+    Repair(
+        "training without anomaly detection",
+        "silent: autograd looks for anomalies in every model's training, which slows it",
+        "model/sequential_recommender/sine.py:25, which is imported with any sequential model",
+        _always,
+        _train_without_anomaly_detection,
     ),
 )
 _applied = set()

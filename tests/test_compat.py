@@ -1,7 +1,11 @@
 """What RecBole needs on these libraries: values that are right, and wrong without each repair."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -156,6 +160,18 @@ def test_recboles_diffrec_trains_without_noise(build_data, shop, small):
     assert torch.isfinite(loss) and not model.reweight
 
 
+def test_training_looks_for_no_anomalies(tmp_path, monkeypatch):
+    left_out = "import leave_out; " if "leave_out" in sys.modules else ""
+    code = f"{left_out}import torch; from recbole_diffusion.config import Config; "
+    code += "Config('SASRec', 'ml-100k'); print(torch.is_anomaly_enabled())"
+    path = os.pathsep.join([str(Path(compat.__file__).parents[1]), os.getcwd()])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.stdout.strip() == "False", done.stderr
+
+
 # ---------------------------------------------------------------- each repair
 # A run of RecBole's that fails, or a test of this file that does, without the repair.
 WITHOUT = {
@@ -169,6 +185,7 @@ WITHOUT = {
     "DiffRec and LDiffRec score pairs": (
         "test_recboles_diffrec_scores_a_user_and_an_item_as_its_full_ranking_does"
     ),
+    "training without anomaly detection": "test_training_looks_for_no_anomalies",
 }
 
 
@@ -176,6 +193,7 @@ def test_every_repair_has_a_test_that_fails_without_it():
     assert set(WITHOUT) == {repair.name for repair in compat.REPAIRS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repair", compat.needed(), ids=lambda repair: repair.name)
 def test_without_the_repair_these_libraries_fail(repair, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -192,12 +210,15 @@ def test_without_the_repair_these_libraries_fail(repair, tmp_path, monkeypatch):
 def test_libraries_without_a_symptom_are_left_alone(monkeypatch):
     known = {"numpy": "1.26.4", "scipy": "1.12.0", "pandas": "2.2.0", "recbole": "1.2.1"}
     monkeypatch.setattr(compat, "version", known.__getitem__)
-    assert compat.needed() == []
+    assert [repair.name for repair in compat.needed()] == [
+        "training without anomaly detection"
+    ]  # on any
     known.update(numpy="2.0.0", pandas="3.0.0")
-    assert len(compat.needed()) == 4
+    assert len(compat.needed()) == 5
 
 
 def test_repairs_are_made_once_by_every_config(monkeypatch, shop):
+    compat.apply()  # what a Config needs
     made = []
     repair = compat.Repair(f"a test in {shop}", "", "", lambda: True, lambda: made.append(1))
     monkeypatch.setattr(compat, "REPAIRS", (repair,))

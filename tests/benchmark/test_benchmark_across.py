@@ -46,12 +46,14 @@ def test_ranks_are_those_of_the_means_and_only_common_models_are_ranked(folders)
     assert "Left out" in comparison.sentences(found)
 
 
+@pytest.mark.slow
 def test_three_models_are_tested(folders):
     found = comparison.across(folders[:2])
     assert len(found.labels) == 3 and 0 < found.p <= 1
     assert "cannot be said to differ" in comparison.sentences(found)
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_table_and_a_page(folders, tmp_path, capsys):
     output = tmp_path / "compared"
     names = list(map(str, folders))

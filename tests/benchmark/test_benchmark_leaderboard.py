@@ -447,8 +447,8 @@ def test_rows_without_history_and_all_test_rows_are_shown_where_there_are_any(
 def test_latex_is_escaped_and_its_tables_are_whole(board, journal, tmp_path):
     text = printers.latex(board)
     for name in ("table", "tabular"):
-        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 11
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 11
+        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 12
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 12
     assert r"\textless{}script\textgreater{}boom()" in text and "<script" not in text
     assert re.search(r"ICDDT & 3 / 3 & \\textbf\{0\.\d{4} \$\\pm\$ 0\.\d{4}\} &", text)
     assert re.search(r"\nTwin & .*0\.\d{4} \$\\pm\$ 0\.\d{4}\$\^\\dagger\$ &", text)

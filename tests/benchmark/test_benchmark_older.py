@@ -44,6 +44,7 @@ def copied(folder, there):
     return there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda folder: folder.name)
 def test_a_journal_of_an_older_version_is_reported_with_its_figures(folder, tmp_path, capsys):
     before = rows(folder)

@@ -335,6 +335,7 @@ KNN = {"ItemKNN": {"settings": {"k": 5}}}
 EVERYWHERE = ["reading", (2019, 0), IN_TRAININGS[0], ANOTHER, IN_TRAININGS[1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command, kills, others",
     [
