@@ -7,6 +7,7 @@ from recbole_diffusion import __version__
 from recbole_diffusion.cli.benchmark import benchmark
 from recbole_diffusion.cli.data import data
 from recbole_diffusion.cli.doctor import doctor
+from recbole_diffusion.cli.estimate import estimate
 from recbole_diffusion.cli.export import export
 from recbole_diffusion.cli.models import models
 from recbole_diffusion.cli.parsing import one_line
@@ -23,6 +24,7 @@ GROUPS = {
     "Train and compare": {
         "run": (run, "one model on one data set: train, select on validation, test once"),
         "benchmark": (benchmark, "many models and seeds under one protocol, with a report"),
+        "estimate": (estimate, "time, memory and disk of a run before it starts"),
         "tune": (tune, "search for the settings that are best on validation"),
     },
     "Use a trained model": {
