@@ -7,6 +7,7 @@ from recbole_diffusion import __version__, ranks
 from recbole_diffusion.cli.benchmark import benchmark
 from recbole_diffusion.cli.data import data
 from recbole_diffusion.cli.doctor import doctor
+from recbole_diffusion.cli.estimate import estimate
 from recbole_diffusion.cli.explore import explore
 from recbole_diffusion.cli.export import export
 from recbole_diffusion.cli.models import models
@@ -35,6 +36,7 @@ GROUPS = {
     },
     "Data": {
         "data": (data, "list, describe and prepare data sets"),
+        "estimate": (estimate, "time, memory and disk of a run before it starts"),
     },
     "Look up": {
         "models": (models, "every model that can be run, and what it reads"),

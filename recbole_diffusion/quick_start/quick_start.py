@@ -129,7 +129,7 @@ def training_report(config, trainer):
         "build_seconds": round(trainer.build_seconds, 2),
         "train_seconds": round(trainer.train_seconds, 2),
         "valid_seconds": round(trainer.valid_seconds, 2),
-        "peak_memory_mb": round(_peak_memory_mb(config["device"]), 1),
+        "peak_memory_mb": round(peak_memory_mb(config["device"]), 1),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "config": json.loads(checkpoint.config_text(config)),
     }
@@ -329,8 +329,15 @@ def make_network(config, dataset, checkpoint_file):
     return config.model_class(config, dataset, **given)
 
 
-def _peak_memory_mb(device):
-    """Most memory used so far, MiB: of the GPU if there is one, else of the process."""
+def peak_memory_mb(device):
+    """Most memory used so far: of the GPU if there is one, else of the process.
+
+    Args:
+        device (torch.device): of the run.
+
+    Returns:
+        float: MiB.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     status = Path("/proc/self/status")
