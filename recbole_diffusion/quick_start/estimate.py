@@ -16,7 +16,6 @@ from recbole_diffusion.quick_start.explain import naming_settings
 from recbole_diffusion.quick_start.quick_start import make_network, peak_memory_mb, read_data
 from recbole_diffusion.trainer.choose import get_trainer
 from recbole_diffusion.trainer.randomness import own_randomness
-from recbole_diffusion.trainer.truncation import TruncationTrainer
 
 MOST_LOOKED_AT = 200  # batches of an epoch whose size is looked at
 TIMED = 3
@@ -182,10 +181,10 @@ def _timed(config, train_data, valid_data, test_data, folder, found):
     epochs = config["epochs"] * (few.seconds + around) + validations * valid
     if config["max_train_seconds"] is not None:
         epochs = min(epochs, config["max_train_seconds"])
-    if isinstance(trainer, TruncationTrainer) and config["truncation"] == "auto" and valid_data:
+    if valid_data and traits.seeks_steps(trainer.model):
         epochs += 3 * valid
-        notes.append("truncation: auto ranks the validation rows at least three times more; the")
-        notes.append("test then takes fewer steps than it is counted with here")
+        notes.append("the search for fewer reverse steps ranks the validation rows at least three")
+        notes.append("times more; the test then takes fewer steps than it is counted with here")
     logs += 2 * EPOCH_OF_LOG * config["epochs"] / 2**20
     return {
         "batches": len(train_data),
