@@ -1,6 +1,7 @@
 """What does a run take before it starts: time, memory and disk?"""
 
 import copy
+import logging
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,9 +26,10 @@ EPOCH_OF_LOG = 1000  # bytes that an epoch adds to the log and to TensorBoard's 
 class Sample:
     """Gives a few batches of a loader that stand for all of them; mixed in before its class.
 
-    Up to ``MOST_LOOKED_AT`` whole batches, evenly spread, are sorted by their size, the numbers
-    that they hold, and cut into three groups: the middle one of each stands for its group. A batch
-    that comes before them is not counted.
+    Up to ``MOST_LOOKED_AT`` batches, evenly spread, are sorted by their size, the numbers that they
+    hold, and cut into three groups. The middle one of each is timed, and its seconds per number are
+    those of the group: evaluated rows are in order of length, so that the last batch, which is
+    seldom whole, has the longest. A batch that comes before the three is not counted.
 
     Attributes:
         largest (bool): what comes before is the largest batch, so that memory is as high as it
@@ -45,10 +47,10 @@ class Sample:
         begin = monotonic()
         super().__iter__()  # draws the order of the epoch
         batches = list(self.batch_sampler)
-        whole = [index for index in batches if len(index) == len(batches[0])]
-        places = np.linspace(0, len(whole) - 1, min(len(whole), MOST_LOOKED_AT)).astype(int)
-        looked_at = [whole[place] for place in places]
-        order = np.argsort([size(self.collate_fn(index)) for index in looked_at], kind="stable")
+        places = np.linspace(0, len(batches) - 1, min(len(batches), MOST_LOOKED_AT)).astype(int)
+        looked_at = [batches[place] for place in places]
+        sizes = np.array([size(self.collate_fn(index)) for index in looked_at])
+        order = np.argsort(sizes, kind="stable")
         groups = [group for group in np.array_split(order, TIMED) if len(group)]
         chosen = [group[len(group) // 2] for group in groups]
         first = order[-1] if self.largest else chosen[len(chosen) // 2]
@@ -62,8 +64,9 @@ class Sample:
         self.given += sum(len(looked_at[place]) for place in chosen)
         if not self.largest:
             self.once = max(0.0, taken[0] - taken[1 + len(chosen) // 2])
-        mean = np.average(taken[1:], weights=[len(group) for group in groups])
-        self.seconds += float(mean) * self.sample_size / len(batches[0])
+        rates = [seconds / sizes[place] for seconds, place in zip(taken[1:], chosen)]
+        total = sum(rate * sizes[group].sum() for rate, group in zip(rates, groups))
+        self.seconds += float(total) * self.sample_size / sum(map(len, looked_at))
 
 
 def sample(loader, largest=True):
@@ -160,24 +163,17 @@ def _timed(config, train_data, valid_data, test_data, folder, found):
         trainer.epochs = 1
         few = sample(train_data)
         begin = monotonic()
-        trainer.fit(few, None, verbose=False, saved=True)
+        with _quiet():  # of what it could not do without validation rows
+            trainer.fit(few, None, verbose=False, saved=True)
         around = monotonic() - begin - few.spent  # mostly the checkpoints
         trainer.tensorboard.close()
-        ranked = valid_data or test_data
-        trainer.evaluate(sample(ranked), load_best_model=False)
-        trainer.model.train()  # what was made for ranking is made anew
-        few_ranked, begin = sample(ranked, largest=False), monotonic()
-        trainer.evaluate(few_ranked, load_best_model=False)
-        after = monotonic() - begin - few_ranked.spent  # metrics, which grow with the rows
-        ranking = few_ranked.seconds + few_ranked.once
-        ranking += after * ranked.sample_size / few_ranked.given
+        trainer.evaluate(sample(test_data), load_best_model=False)  # not timed
+        valid, test = (_ranking(trainer, part) for part in (valid_data, test_data))
         kinds = ("best", "last")
         sizes = {kind: _size(Path(folder).glob(f"*.{kind}.pth")) for kind in kinds}
         logs = 2 * _size(Path(folder, "log_tensorboard").rglob("*"))
     steps = min(config["eval_step"], config["epochs"])
     validations = config["epochs"] // steps if valid_data and steps > 0 else 0
-    test = ranking * test_data.sample_size / ranked.sample_size
-    valid = ranking if valid_data else 0.0
     epochs = config["epochs"] * (few.seconds + around) + validations * valid
     if config["max_train_seconds"] is not None:
         epochs = min(epochs, config["max_train_seconds"])
@@ -201,6 +197,17 @@ def _timed(config, train_data, valid_data, test_data, folder, found):
     }
 
 
+def _ranking(trainer, loader):
+    """Seconds of ranking all rows of a loader and measuring; 0 where there are none."""
+    if not loader:
+        return 0.0
+    trainer.model.train()  # what was made for ranking is made anew
+    few, begin = sample(loader, largest=False), monotonic()
+    trainer.evaluate(few, load_best_model=False)
+    metrics = monotonic() - begin - few.spent
+    return few.seconds + few.once + metrics * loader.sample_size / few.given
+
+
 def _network(config, dataset):
     """The model, with stand-ins for what would be trained before it, and a note of that."""
     says, given, notes = traits.of(config.model_class), {}, []
@@ -219,6 +226,17 @@ def _network(config, dataset):
 def _size(paths):
     """MiB of some files."""
     return sum(path.stat().st_size for path in paths if path.is_file()) / 2**20
+
+
+@contextmanager
+def _quiet():
+    """Warnings are not said in a block."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager
