@@ -78,15 +78,23 @@ def test_chosen_batches_are_small_middle_and_large(shop, small, build_data):
 
 
 def test_time_that_grows_with_size_is_found_whatever_the_batches(
-    shop, small, build_data, monkeypatch
+    tmp_path, small, build_data, write_inter, monkeypatch
 ):
     """A clock that goes by numbers: the last, incomplete batch of sorted rows has the longest."""
-    settings = small("DreamRec") | WIDE | {"eval_users_per_batch": 12}
-    _, _, (train, valid, _) = build_data("dataset", "DreamRec", "shop", **settings)
-    assert len(valid) == 4 and valid.sample_size % 12  # the control: it is incomplete
+    lengths = [4] * 12 + [30] * 11
+    rows = [
+        (f"u{user}", f"i{(user + time) % 40}", "buy", time)
+        for user, length in enumerate(lengths)
+        for time in range(length)
+    ]
+    write_inter(tmp_path, "uneven", rows)
+    settings = small("DreamRec") | WIDE | {"eval_users_per_batch": 12, "MAX_ITEM_LIST_LENGTH": 40}
+    _, _, (train, valid, _) = build_data(tmp_path, "DreamRec", "uneven", **settings)
+    of_valid = [size(rows) for rows in valid]
+    assert len(of_valid) == 2 and of_valid[1] > 3 * of_valid[0]  # the control: whole ones mislead
     clock = [0.0]
     monkeypatch.setattr("recbole_diffusion.quick_start.estimate.monotonic", lambda: clock[0])
-    for loader, within in ((valid, 0.1), (train, 0.15)):
+    for loader, within in ((valid, 0.01), (train, 0.15)):
         few = sample(loader)
         for rows in few:
             clock[0] += size(rows)
