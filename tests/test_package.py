@@ -76,7 +76,7 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
-    for name in ("recbole_diffusion", "properties"):
+    for name in ("recbole_diffusion", "properties", "dataset_scripts"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / name, source / name, ignore=ignored)
     for name in ("setup.py", "pyproject.toml", "README.md"):

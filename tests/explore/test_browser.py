@@ -239,6 +239,6 @@ def test_a_model_without_a_walk_among_items_has_no_map(checkpoint, serving, visi
     page.add("number 12", "Thing number 12")
     page.until(lambda: page.list() == recommended(checkpoint, model, ["i12"]))
     assert page.all(".js-plotly-plot") == []
-    assert len(page.all("[role=slider]")) == (0 if model == "SASRec" else 2)
+    assert len(page.all("[role=slider]")) == (0 if model == "SASRec" else 3)
     assert ("no reverse walk" in page.texts(".panel .quiet")[0]) == (model == "SASRec")
     assert page.errors() == []
