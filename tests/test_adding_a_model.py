@@ -108,6 +108,6 @@ def test_every_command_of_the_page_runs_in_its_order(folder, tmp_path):
         "recbole-diffusion benchmark --config=benchmark.yaml --model=my_model:MyModel"
     )
     assert said(f'"{sys.executable}" check.py') == "all is well\n"
-    assert "15 passed" in said(
+    assert "16 passed" in said(
         f'"{sys.executable}" -m pytest -q -p no:cacheprovider test_my_model.py'
     )

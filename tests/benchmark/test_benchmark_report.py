@@ -239,8 +239,8 @@ def test_a_browser_shows_tables_and_pictures_without_an_error(dark, page, board,
     assert seen["board"] == [[cell.text for cell in row] for row in accuracy.rows]
     assert seen["sections"] == [
         "accuracy", "significance", "dots", "differences", "against-cost", "curves", "steps",
-        "variance", "cost", "beyond", "never-trained", "ablations", "papers", "training", "trials",
-        "failures", "configurations", "commands",
+        "variance", "cost", "beyond", "never-trained", "ablations", "papers", "training", "walks",
+        "trials", "failures", "configurations", "commands",
     ]  # fmt: skip
     assert seen["dots"] == [14, 4, 6, 6, 180, 6] and seen["lines"] == 18
     assert made_up.script in "".join(seen["labels"]) or "boom()" in "".join(seen["labels"])
