@@ -64,12 +64,12 @@ def test_a_cluster_gives_the_table_of_one_machine_though_a_worker_is_killed(
     def traces():
         return [int(line) for line in (shop / "traces").read_text().split()]
 
-    until(lambda: traces() or command.poll() is not None, 120)
+    until(lambda: traces() or command.poll() is not None)
     training = traces()[0]
     worker = int(Path(f"/proc/{training}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(worker, signal.SIGKILL)  # Ray's, which waits for the training
-    until(lambda: not alive(training), 60)
-    until(lambda: command.poll() is not None, 200)
+    until(lambda: not alive(training))
+    until(lambda: command.poll() is not None)
     assert command.poll() == 1, command.said()  # a row failed
     far = last(read_journal("far/journal.jsonl"))
     (shop / "traces").unlink()

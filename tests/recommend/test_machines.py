@@ -87,7 +87,7 @@ def test_two_machines_give_the_file_of_one(asked, cluster, second, shop, monkeyp
 def test_what_dies_in_the_middle_is_done_again(what, asked, cluster, second, shop, monkeypatch):
     expected = whole(asked, shop, monkeypatch)
     command = begun(asked, cluster, shop)
-    until(lambda: len(workers(shop)) >= 3 or command.poll() is not None, 120)
+    until(lambda: len(workers(shop)) >= 3 or command.poll() is not None)
     if what == "worker":
         os.kill(workers(shop)[-1], signal.SIGKILL)  # which has just begun a part
     else:
@@ -104,7 +104,7 @@ def test_a_killed_command_goes_on_with_the_parts_it_lacks(
 ):
     expected = whole(asked, shop, monkeypatch)
     command = begun(asked, cluster, shop)
-    until(lambda: len(parts(shop)) >= 2 or command.poll() is not None, 120)
+    until(lambda: len(parts(shop)) >= 2 or command.poll() is not None)
     command.kill()
     command.wait()
     there = {name: (shop / "lists.csv.parts" / name).stat().st_mtime_ns for name in parts(shop)}
