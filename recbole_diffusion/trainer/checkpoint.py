@@ -286,8 +286,17 @@ def check_settings(state, config, path):
             )
 
 
-def run_name(config):
-    """Model, data set and a hash of the settings that decide what is trained."""
+def run_name(config, as_before=False):
+    """Model, data set and a hash of the settings that decide what is trained.
+
+    Args:
+        config (Config): the configuration.
+        as_before (bool): whether the settings of ``BEFORE`` count as they were then.
+
+    Returns:
+        str: the name.
+    """
     kept = settings_of_a_run(config_text(config))
+    kept = {key: value for key, value in kept.items() if not (as_before and key in BEFORE)}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]
     return f"{config['model']}-{config['dataset']}-{digest}"
