@@ -3,6 +3,7 @@
     python benchmarks/speed.py icddt --dataset jd
     python benchmarks/speed.py diffrec
     python benchmarks/speed.py dreamrec
+    python benchmarks/speed.py sasrec
 
 Everything of a command is measured in one run, so that its ratios can be compared.
 """
@@ -12,8 +13,14 @@ import argparse
 import speed_diffrec
 import speed_dreamrec
 import speed_icddt
+import speed_sasrec
 
-MEASUREMENTS = {"icddt": speed_icddt, "diffrec": speed_diffrec, "dreamrec": speed_dreamrec}
+MEASUREMENTS = {
+    "icddt": speed_icddt,
+    "diffrec": speed_diffrec,
+    "dreamrec": speed_dreamrec,
+    "sasrec": speed_sasrec,
+}
 
 
 def main():

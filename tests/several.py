@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import torch
-from recbole.model.sequential_recommender import SASRec
 from warm import Process, until
 
 from recbole_diffusion import ranks
 from recbole_diffusion.config.files import write_json
 from recbole_diffusion.diffusion.timesteps import LossSecondMoment, TimestepSampler
 from recbole_diffusion.model.general_recommender import diffrec, ldiffrec
+from recbole_diffusion.model.sequential_recommender.sasrec import SASRec
 from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 from recbole_diffusion.saved_run import load_run
 from recbole_diffusion.trainer import checkpoint

@@ -6,6 +6,7 @@ from tempfile import TemporaryFile
 from recbole.utils import ModelType
 
 from recbole_diffusion import compat
+from recbole_diffusion.config import traits
 from recbole_diffusion.config.keys import of_kind
 from recbole_diffusion.config.kinds import shown
 from recbole_diffusion.config.values import ConfigError
@@ -47,6 +48,22 @@ def check(config):
     needed = OF_A_TRANSFORM.get(config["transform"])
     if needed is not None and config[needed] is None:
         raise ConfigError(f"transform is {config['transform']}, which needs {needed}: a share")
+    if config["all_positions"] and traits.of(config.model_class).causal:
+        _check_all_positions(config)
+
+
+def _check_all_positions(config):
+    """Refuses what belongs to single rows."""
+    for key, value in (
+        ("transform", config["transform"]),
+        ("train_neg_sample_args", config["train_neg_sample_args"].get("dynamic") or None),
+    ):
+        if value is not None:
+            raise ConfigError(
+                f"{key} is {config[key]}, which changes or looks at rows one by one, but "
+                f"{config.model} trains on all positions of a sequence at once: set "
+                "all_positions: False"
+            )
 
 
 def _check_columns(config):

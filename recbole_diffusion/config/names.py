@@ -22,6 +22,8 @@ MODELS = {
     "DreamRec": "sequential_recommender.dreamrec",
     "DimeRec": "sequential_recommender.dimerec",
     "DiffuRec": "sequential_recommender.diffurec",
+    "SASRec": "sequential_recommender.sasrec",
+    "GRU4Rec": "sequential_recommender.gru4rec",
     "DiffRec": "general_recommender.diffrec",
     "LDiffRec": "general_recommender.ldiffrec",
     "TDiffRec": "general_recommender.tdiffrec",

@@ -16,6 +16,8 @@ class Traits(NamedTuple):
     Attributes:
         causal (bool): its state at a position is that of the prefix that ends there, so that it can
             train on all positions of a sequence at once (``all_positions``).
+        inner_product (bool): its scores are the inner products of ``forward(item_seq,
+            item_seq_len)`` and ``item_embedding``.
         behavior_input (bool): its batches carry the behaviours of the history.
         ordered_history (bool): its training rows carry their place in the user's history, also
             where the split has no order.
@@ -57,6 +59,7 @@ class Traits(NamedTuple):
     """
 
     causal: bool = False
+    inner_product: bool = False
     behavior_input: bool = False
     ordered_history: bool = False
     user_batches: bool = False
@@ -82,7 +85,10 @@ class Traits(NamedTuple):
 # same steps by two processes as by one. The data sets: those that RecBole finds by their names;
 # FEARec reads the prefixes that RecBole's stores, unlike ours.
 OF_THE_HOST = {
-    **dict.fromkeys(("SASRec", "GRU4Rec", "NARM"), Traits(croppable=True, mean_loss=True)),
+    **dict.fromkeys(
+        ("SASRec", "GRU4Rec", "NARM"), Traits(croppable=True, mean_loss=True, inner_product=True)
+    ),
+    "STAMP": Traits(inner_product=True),
     **dict.fromkeys(
         ("BERT4Rec", "SRGNN", "GCSAN", "CORE", "FPMC", "TransRec"), Traits(croppable=True)
     ),

@@ -6,8 +6,9 @@ longer than L are cut into windows. Letters: B windows of a batch, L longest his
 """
 
 import torch
-from recbole.data.dataloader import AbstractDataLoader
+from recbole.data.dataloader.abstract_dataloader import NegSampleDataLoader
 from recbole.data.interaction import Interaction
+from recbole.utils import InputType
 
 from recbole_diffusion.data.loading import POSITION
 from recbole_diffusion.data.runs import runs
@@ -39,18 +40,21 @@ def cut_windows(n_items, length):
     return sequence, first, held, counted_before - first
 
 
-class AllPositionsTrainDataLoader(AbstractDataLoader):
+class AllPositionsTrainDataLoader(NegSampleDataLoader):
     """Batches of windows whose positions all have a target.
 
     A batch holds as many windows as have ``train_batch_size`` targets on average, so that an epoch
     has as many steps as with one row per prefix. Its fields are the user, the items (left-aligned),
     their number, and as target field the successor of every item, 0 where there is none to train
-    on; shapes: [B], [B, n], [B], [B, n]. Behaviours and other columns are not among them.
+    on; shapes: [B], [B, n], [B], [B, n]. Behaviours and other columns are not among them. A model
+    that learns from pairs (``loss_type: BPR``) also gets k negative items of each target, drawn as
+    RecBole draws them for its row, shape: [B, n, k].
 
     Args:
-        config (Config): keys ``train_batch_size`` and ``MAX_ITEM_LIST_LENGTH``.
+        config (Config): keys ``train_batch_size``, ``MAX_ITEM_LIST_LENGTH`` and
+            ``train_neg_sample_args``.
         dataset (LazySequentialDataset): the built training data.
-        sampler (AbstractSampler): not used.
+        sampler (AbstractSampler): draws negative items, or None.
         shuffle (bool): whether the windows are shuffled each epoch.
     """
 
@@ -74,6 +78,11 @@ class AllPositionsTrainDataLoader(AbstractDataLoader):
         self._keep(has_target > 0)  # none where only target behaviours are trained on
         self.n_targets = int(has_target.sum())
         self.sample_size = len(self.user)
+        self.negatives = 0  # of a target
+        args = config["train_neg_sample_args"]
+        if config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE and args["distribution"] != "none":
+            self._set_neg_sample_args(config, dataset, config["MODEL_INPUT_TYPE"], args)
+            self.negatives = self.times
         super().__init__(config, dataset, sampler, shuffle=shuffle)
 
     def _keep(self, mask):
@@ -94,7 +103,7 @@ class AllPositionsTrainDataLoader(AbstractDataLoader):
         row = row.masked_fill(padding, 0)
         target = self.target[row + 1]
         target = target.masked_fill(padding | (row < self.counts_from[index, None]), 0)
-        return Interaction(
+        windows = Interaction(
             {
                 data.uid_field: self.user[index],
                 data.iid_field + self.config["LIST_SUFFIX"]: (
@@ -104,3 +113,16 @@ class AllPositionsTrainDataLoader(AbstractDataLoader):
                 data.iid_field: target,
             }
         )
+        if self.negatives:
+            windows[self.neg_item_id] = self._negatives_of(windows)
+        return windows
+
+    def _negatives_of(self, windows):
+        """Items drawn for the targets of windows, 0 where there is none, shape: [B, n, k]."""
+        user, target = windows[self.uid_field], windows[self.iid_field]
+        row, position = target.nonzero(as_tuple=True)
+        rows = {self.uid_field: user[row], self.iid_field: target[row, position]}
+        drawn = self._neg_sampling(Interaction(rows))[self.neg_item_id]  # [k M], a round at a time
+        negative = torch.zeros(*target.shape, self.negatives, dtype=target.dtype)
+        negative[row, position] = drawn.view(self.negatives, -1).T
+        return negative

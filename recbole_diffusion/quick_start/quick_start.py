@@ -284,9 +284,11 @@ def _resume_file(config):
     if path is not None and not os.path.isfile(path):  # False too for a name that is too long
         raise checkpoint.CheckpointError(f"there is no checkpoint {path}")
     if path is None:
+        before = newest_last(config, as_before=True)
         getLogger().warning(
             f"nothing to resume: {config['checkpoint_dir']} holds no last checkpoint of this "
             "model, data set and configuration; training starts from the beginning"
+            + (f". To go on with {before} set all_positions: False" if before else "")
         )
     return path
 

@@ -1,5 +1,6 @@
 """A run out of its checkpoint: the same configuration, data, loaders and model."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -90,7 +91,10 @@ def trained_class(state):
         found = resolve(name)[1]
     except ValueError:
         found = None
-    if found is None or checkpoint.class_text(found) != trained:
+    texts = [checkpoint.class_text(cls) for cls in inspect.getmro(found)] if found else []
+    if trained.startswith("recbole.") and trained in texts[1:]:
+        return f"recbole:{name}"  # the class that ours of this name trains in another way
+    if trained not in texts[:1]:
         given = f"recbole:{name}" if trained.startswith("recbole.") else trained
         raise checkpoint.CheckpointError(
             f"it holds a {name!r} of {trained!r}, which the name alone does not lead to: "

@@ -269,10 +269,12 @@ def refuse(model, config):
                 f"no graph is made of {name}: it encodes the interactions of a row cluster by "
                 "cluster, as many as there are; format safetensors takes it"
             )
-    elif config["MODEL_TYPE"] != ModelType.SEQUENTIAL or not traits.of(kind).generates:
+    elif config["MODEL_TYPE"] != ModelType.SEQUENTIAL or not (
+        traits.of(kind).generates or traits.of(kind).inner_product
+    ):
         raise GraphError(
-            f"no graph is made of {name}: it neither generates an item's embedding nor denoises "
-            "a row; format safetensors takes it"
+            f"no graph is made of {name}: it neither ranks by an embedding that it makes of a "
+            "history nor denoises a row; format safetensors takes it"
         )
     if calls > LONGEST:
         raise GraphError(

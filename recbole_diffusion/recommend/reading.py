@@ -8,9 +8,6 @@ from recbole.utils import ModelType
 from recbole_diffusion.config import traits
 from recbole_diffusion.config.names import is_ours
 
-# RecBole's models of which ``forward`` of the histories and ``item_embedding`` give the scores.
-INNER_PRODUCT = ("SASRec", "GRU4Rec", "NARM", "STAMP")
-
 # RecBole's models whose checkpoints were seen to hold all that they score with.
 OF_THE_HOST = {
     **dict.fromkeys(
@@ -76,14 +73,17 @@ def item_vectors(model):
     Returns:
         torch.Tensor: shape: [n, D]; None where it does not rank so.
     """
-    if traits.of(type(model)).generates:
+    says = traits.of(type(model))
+    if says.generates:
         return model.items().detach()
+    if says.inner_product:
+        return model.item_embedding.weight.detach()
     if is_ours(type(model)):
         return None
     name = type(model).__name__
     if name == "LightGCN":
         return model.restore_item_e
-    return model.item_embedding.weight.detach() if name in (*INNER_PRODUCT, "BPR") else None
+    return model.item_embedding.weight.detach() if name == "BPR" else None
 
 
 @torch.no_grad()

@@ -24,6 +24,8 @@ from recbole_diffusion.trainer.fields import RUN, wrong_field
 from recbole_diffusion.trainer.writing import reason, replacing
 
 FORMAT = 1
+# Settings that earlier versions did not have for all models, and what these did.
+BEFORE = {"all_positions": False}
 
 
 class CheckpointError(ValueError):
@@ -257,9 +259,16 @@ def config_text(config):
 
 
 def settings_of_a_run(text):
-    """The settings that decide what is trained, out of a `config_text`."""
+    """The settings that decide what is trained, out of a `config_text`.
+
+    Those of ``BEFORE`` are not among them where they are as before, so that a run has its old name.
+    """
     without = of_kind("not_of_a_run")
-    return {key: value for key, value in json.loads(text).items() if key not in without}
+    return {
+        key: value
+        for key, value in json.loads(text).items()
+        if key not in without and (key not in BEFORE or value != BEFORE[key])
+    }
 
 
 def check_settings(state, config, path):
@@ -268,8 +277,8 @@ def check_settings(state, config, path):
     Raises:
         CheckpointError: naming the first setting that differs.
     """
-    then = settings_of_a_run(state["config"])
-    for key, value in settings_of_a_run(config_text(config)).items():
+    then = BEFORE | settings_of_a_run(state["config"])
+    for key, value in (BEFORE | settings_of_a_run(config_text(config))).items():
         if key in then and then[key] != value:
             raise CheckpointError(
                 f"{path} was trained with {key} = {then[key]}, here it is {value}: resume with the "
@@ -277,8 +286,17 @@ def check_settings(state, config, path):
             )
 
 
-def run_name(config):
-    """Model, data set and a hash of the settings that decide what is trained."""
+def run_name(config, as_before=False):
+    """Model, data set and a hash of the settings that decide what is trained.
+
+    Args:
+        config (Config): the configuration.
+        as_before (bool): whether the settings of ``BEFORE`` count as they were then.
+
+    Returns:
+        str: the name.
+    """
     kept = settings_of_a_run(config_text(config))
+    kept = {key: value for key, value in kept.items() if not (as_before and key in BEFORE)}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]
     return f"{config['model']}-{config['dataset']}-{digest}"

@@ -164,8 +164,11 @@ class SavingHooks:
             ) from error
 
 
-def newest_last(config):
-    """The newest ``last`` checkpoint of this model, data set and configuration, or None."""
+def newest_last(config, as_before=False):
+    """The newest ``last`` checkpoint of this model, data set and configuration, or None.
+
+    With ``as_before`` it is that of a run of an earlier version, see ``checkpoint.run_name``.
+    """
     folder = Path(config["checkpoint_dir"])
-    files = folder.glob(f"{checkpoint.run_name(config)}-*.last.pth")
+    files = folder.glob(f"{checkpoint.run_name(config, as_before)}-*.last.pth")
     return max(files, key=lambda file: file.stat().st_mtime, default=None)

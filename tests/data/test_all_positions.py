@@ -132,7 +132,7 @@ def test_shuffled_windows_come_in_another_order_every_epoch(folder, build_data):
 
 
 def test_models_that_are_not_causal_have_one_row_a_prefix(folder, build_data):
-    for model in ("SASRec", "ICDDT"):
+    for model in ("recbole:SASRec", "ICDDT", "NARM"):
         settings = {"all_positions": True, "eval_args": RATIO}
         _, _, (train, _, _) = build_data(folder, model, **settings)
         assert isinstance(train, BucketTrainDataLoader)

@@ -29,6 +29,8 @@ SETTINGS = {
     | {"dropout_prob": 0.1, "guidance": "last", "epochs": 30},
     "DiffuRec": {"hidden_size": 16, "n_layers": 1, "n_heads": 1, "diffusion_steps": 4}
     | {"epochs": 12},
+    "SASRec": {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "n_heads": 1},
+    "GRU4Rec": {"embedding_size": 16, "hidden_size": 16},
     "DiffRec": ROWS,
     "TDiffRec": ROWS,
     "LDiffRec": LATENTS,
@@ -46,7 +48,9 @@ def test_our_models_keep_the_contract(model, tmp_path):
     "model, settings",
     [
         ("DreamRec", SETTINGS["DreamRec"] | {"sampler": "ddim", "sampling_steps": 4, "epochs": 40}),
-        ("SASRec", {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "n_heads": 1}),
+        ("recbole:SASRec", SETTINGS["SASRec"]),
+        ("SASRec", SETTINGS["SASRec"] | {"all_positions": False}),
+        ("GRU4Rec", SETTINGS["GRU4Rec"] | {"loss_type": "BPR"}),
         ("MultiVAE", {"latent_dimension": 4, "mlp_hidden_size": [8]}),
         ("EASE", {}),
     ],

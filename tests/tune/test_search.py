@@ -12,11 +12,11 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import yaml
-from recbole.model.sequential_recommender import GRU4Rec
 from warm import until
 
 from recbole_diffusion.cli.main import main
 from recbole_diffusion.config.config import Config
+from recbole_diffusion.model.sequential_recommender.gru4rec import GRU4Rec
 from recbole_diffusion.quick_start.quick_start import fit, run_recbole_diffusion
 from recbole_diffusion.trainer.checkpoint import config_text, settings_of_a_run
 from recbole_diffusion.trainer.trainer import TrainerHooks
@@ -573,7 +573,7 @@ def test_optuna_searches_ranges_and_choices_with_short_values(local_ray, shop):
 GATED = """
 import os
 import time
-from recbole.model.sequential_recommender import GRU4Rec
+from recbole_diffusion.model.sequential_recommender.gru4rec import GRU4Rec
 
 class Gated(GRU4Rec):
     def __init__(self, config, dataset):
