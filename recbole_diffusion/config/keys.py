@@ -119,6 +119,7 @@ KEYS = {
     "eval_type": "host made",
     "eval_batch_size": "not_of_a_run",
     "eval_users_per_batch": "not_of_a_run",
+    "eval_memory_mb": "not_of_a_run",
     "all_users": "not_of_a_run one_training",
     "tail_ratio": "host",
 }

@@ -19,6 +19,7 @@ from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.loading import POSITION
 from recbole_diffusion.data.runs import runs
 from recbole_diffusion.data.samplers import make_samplers
+from recbole_diffusion.data.users_at_once import users_at_once
 
 # Field of evaluated batches: which row of its data set each row is, a general model's its user. No
 # column of a file can have the name.
@@ -111,7 +112,8 @@ def number_rows(config, dataset):
 
 
 class FullRankDataLoader(FullSortEvalDataLoader):
-    """RecBole's full-ranking loader with ``eval_users_per_batch`` and ``mask_history``.
+    """RecBole's full-ranking loader with ``eval_users_per_batch``, ``eval_memory_mb`` and
+    ``mask_history``.
 
     ``mask_history``: True bars what the user had before from the ranking, False does not, None is
     RecBole's habit (general models mask, sequential ones do not). A positive that was seen before
@@ -141,7 +143,7 @@ class FullRankDataLoader(FullSortEvalDataLoader):
             )
 
     def _init_batch_size_and_step(self):
-        users = self.config["eval_users_per_batch"]
+        users = users_at_once(self.config, self._dataset)
         self.step = users
         self.set_batch_size(users if self.is_sequential else users * self._dataset.item_num)
 

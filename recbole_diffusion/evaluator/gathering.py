@@ -1,14 +1,14 @@
 """How do several processes evaluate as one? Each ranks some batches; all measure all rows."""
 
 import torch
-from recbole.evaluator import Collector
 
 from recbole_diffusion import ranks
+from recbole_diffusion.evaluator.top_items import TopCollector
 
 BY_ROW = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
 
 
-class GatheringCollector(Collector):
+class GatheringCollector(TopCollector):
     """RecBole's collector, whose data are those of all processes, in the order of one process.
 
     Batch b of an evaluation is that of process b modulo their number, see ``DrawnByBatch.share``.
@@ -19,8 +19,9 @@ class GatheringCollector(Collector):
         super().__init__(config)
         self.ends = {}  # of the batches so far, in what is collected under a key
 
-    def eval_batch_collect(self, scores_tensor, interaction, positive_u, positive_i):
-        super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+    def eval_batch_collect(self, scores, interaction, positive_u, positive_i, barred=None):
+        """As of `TopCollector`."""
+        super().eval_batch_collect(scores, interaction, positive_u, positive_i, barred)
         for key in BY_ROW:
             if key in self.data_struct:
                 self.ends.setdefault(key, []).append(len(self.data_struct[key]))

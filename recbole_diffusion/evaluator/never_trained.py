@@ -6,6 +6,7 @@ import torch
 
 from recbole_diffusion import ranks
 from recbole_diffusion.evaluator.gathering import GatheringCollector
+from recbole_diffusion.evaluator.top_items import hits, top_items
 
 
 class NeverTrainedAudit:
@@ -38,7 +39,8 @@ class NeverTrainedAudit:
         """Takes in one batch.
 
         Args:
-            scores (torch.Tensor): scores to rank by, shape: [B, n_items].
+            scores (torch.Tensor): scores to rank by, shape: [B, n_items]; those of barred items are
+                overwritten.
             rows (Interaction): the batch.
             positive_u (torch.Tensor): rows of the positives, shape: [n_positives].
             positive_i (torch.Tensor): items of the positives, shape: [n_positives].
@@ -48,14 +50,14 @@ class NeverTrainedAudit:
         """
         if not self.any:
             return scores
-        without = scores.masked_fill(self.barred, -torch.inf)
-        self.collector.eval_batch_collect(without, rows, positive_u, positive_i)
         if self.config["candidates"] == "trained":
-            return without
-        top = scores.topk(max(self.ks), dim=-1).indices  # [B, K]
-        is_positive = torch.zeros_like(scores, dtype=torch.bool)
-        is_positive[positive_u, positive_i] = True
-        hit, never = is_positive.gather(1, top), self.barred[top]
+            scores.masked_fill_(self.barred, -torch.inf)
+            self.collector.eval_batch_collect(scores, rows, positive_u, positive_i)
+            return scores
+        self.collector.eval_batch_collect(scores, rows, positive_u, positive_i, self.barred)
+        top = top_items(scores, max(self.ks))  # [B, K]
+        hit, _ = hits(top, positive_u, positive_i, scores.shape[1])
+        never = self.barred[top]
         for k in self.ks:
             self.slots[k] += top[:, :k].numel()
             self.hits[k] += int(hit[:, :k].sum())

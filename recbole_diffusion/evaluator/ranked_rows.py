@@ -5,10 +5,11 @@ from time import monotonic
 import numpy as np
 import pandas as pd
 import torch
-from recbole.evaluator import Collector
 from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.register import metrics_dict
+
+from recbole_diffusion.evaluator.top_items import TopCollector
 
 # RecBole's names of coverage, mean popularity, Gini, share of the tail, and diversity.
 BEYOND = ("itemcoverage", "averagepopularity", "giniindex", "tailpercentage", "shannonentropy")
@@ -28,7 +29,7 @@ class RankedRows:
 
     def __init__(self, config):
         self.config = config
-        self.collector = Collector(config)
+        self.collector = TopCollector(config)
         self.users, self.lists = [], []
         self.seconds = 0.0
 

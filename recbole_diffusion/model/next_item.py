@@ -54,6 +54,7 @@ class NextItemDiffusion(WalkSteps, SequentialRecommender):
             )
         self.hidden_size, self.ablate_x_t = config["hidden_size"], config["ablate_x_t"]
         self.item_embedding = nn.Embedding(self.n_items, self.hidden_size, padding_idx=0)
+        self.item_loss = full_cross_entropy  # or an ``ItemLoss``, of a model that has its keys
 
     # ---------------------------------------------------------------- what a subclass gives
     def guidance(self, interaction):
@@ -91,7 +92,7 @@ class NextItemDiffusion(WalkSteps, SequentialRecommender):
         return F.embedding(item, self.items())
 
     def losses(self, x0_hat, x0, target):
-        """Cross-entropy of the inner products with all items but the padding.
+        """Cross-entropy of the inner products with all items but the padding, or with a sample.
 
         Args:
             x0_hat (torch.Tensor): the rebuilt embeddings, shape: [M, D].
@@ -101,7 +102,7 @@ class NextItemDiffusion(WalkSteps, SequentialRecommender):
         Returns:
             torch.Tensor: one loss per target, shape: [M].
         """
-        return full_cross_entropy(x0_hat, self.items(), target)
+        return self.item_loss(x0_hat, self.items(), target)
 
     def guidance_at(self, interaction, row, position):
         """The guidance of the targets' histories in training.

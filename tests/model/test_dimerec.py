@@ -14,7 +14,7 @@ from recbole_diffusion.config.config import Config
 from recbole_diffusion.model.layers.interests import AttentionInterests
 from recbole_diffusion.model.positions import targets
 from recbole_diffusion.model.sequential_recommender import dimerec
-from recbole_diffusion.model.sequential_recommender.dimerec import DimeRec, sampled_softmax
+from recbole_diffusion.model.sequential_recommender.dimerec import DimeRec
 
 D, K, T = 8, 3, 20
 GUIDANCES = ["attention", "last"]
@@ -255,22 +255,6 @@ def test_targets_come_with_their_rows_and_the_last_positions_of_their_histories(
     assert [part.tolist() for part in one_each] == [[0, 1], [2, 0], [6, 2]]
     at_all = targets(torch.tensor([[0, 2, 6], [5, 0, 0]]), length)
     assert [part.tolist() for part in at_all] == [[0, 0, 1], [1, 2, 0], [2, 6, 5]]
-
-
-def test_the_sampled_softmax_is_a_cross_entropy_against_other_items():
-    torch.manual_seed(0)
-    score, others = torch.randn(4), 2 + torch.randn(4, 3)
-    target, negatives = torch.tensor([5, 6, 7, 8]), torch.tensor([1, 2, 3])
-    expected = F.cross_entropy(torch.cat([score[:, None], others], 1), torch.zeros(4).long())
-    close(sampled_softmax(score, others, target, negatives), expected)
-    # a negative that is the target of row 1 does not count there, and does in the other rows
-    own = sampled_softmax(score, others, target, torch.tensor([1, 6, 3]))
-    rows = torch.cat([score[:, None], others], 1).exp()
-    counted, rows[1, 2] = rows[1, 2].item(), 0
-    close(own, (rows.sum(dim=1).log() - score).mean())
-    assert differ(own, expected) and counted > 0
-    # with no other item there is nothing to be told from, at any score
-    assert sampled_softmax(100 * score[:1], others[:1, :1], target[:1], target[:1]) == 0
 
 
 def softmax_by_hand(query, wanted, others, target, negatives):

@@ -43,6 +43,8 @@ SETTINGS = {
     "truncation": "auto",
     "truncation_mass": 0.95,
     "ablate_x_t": False,
+    "loss": "full",
+    "n_negatives": 9,
 }
 
 

@@ -119,14 +119,16 @@ def test_the_same_command_twice_gives_the_same_numbers_and_weights(model, run):
 
 # ---------------------------------------------------------------- resuming
 @pytest.mark.parametrize(
-    "model, eval_step, epochs",  # killed in these epochs, counted from 0
-    [(model, 1, [2]) for model in MODELS] + [(model, 2, [1, 2]) for model in ("ICDDT", "SASRec")],
+    "model, eval_step, epochs, more",  # killed in these epochs, counted from 0
+    [(model, 1, [2], {}) for model in MODELS]
+    + [(model, 2, [1, 2], {}) for model in ("ICDDT", "SASRec")]
+    + [(model, 1, [2], {"loss": "sampled", "n_negatives": 8}) for model in ("ICDDT", "DimeRec")],
 )
 def test_a_run_killed_in_an_epoch_and_resumed_ends_as_if_it_had_not_been(
-    model, eval_step, epochs, run
+    model, eval_step, epochs, more, run
 ):
     settings = {"epochs": 4, "eval_step": eval_step, "lr_scheduler": PLATEAU}
-    settings["train_batch_size"] = 32
+    settings = settings | {"train_batch_size": 32} | more
     with hook(model) as batches:
         whole = run(model, checkpoint_dir="whole", **settings)
     per_epoch = len(batches) // whole["epochs"]

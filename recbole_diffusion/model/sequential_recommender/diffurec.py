@@ -22,6 +22,7 @@ from recbole_diffusion.diffusion.schedules import PLAIN_SCHEDULES
 from recbole_diffusion.diffusion.timesteps import Uniform
 from recbole_diffusion.model import settings
 from recbole_diffusion.model.layers.basic import Dropout, StepEmbedding, init_normal
+from recbole_diffusion.model.layers.sampled_softmax import ItemLoss
 from recbole_diffusion.model.truncated import TruncatedWalk
 
 
@@ -53,6 +54,7 @@ class DiffuRec(TruncatedWalk):
         self.diffusion = GaussianDiffusion.from_betas(settings.noise_betas(config, PLAIN_SCHEDULES))
         self.timesteps, self.step = Uniform(self.diffusion.steps), ancestral(self.diffusion)
         self.truncate(config["truncation"])
+        self.item_loss = ItemLoss(config, dataset)
 
         self.delta = config["lambda_uncertainty"]
         self.step_embedding = StepEmbedding(D, 4 * D, nn.SiLU())

@@ -14,7 +14,7 @@ Letters: B rows of a batch, n positions in the batch, M targets, D hidden size, 
 number of levels, S negatives.
 """
 
-import math
+from typing import NamedTuple
 
 import torch
 from recbole.sampler import RepeatableSampler
@@ -26,7 +26,9 @@ from recbole_diffusion.diffusion.reverse import ancestral
 from recbole_diffusion.diffusion.spherical import SphericalDiffusion, great_circle, normalise
 from recbole_diffusion.diffusion.timesteps import PowerLaw
 from recbole_diffusion.model.layers.basic import Dropout
+from recbole_diffusion.model.layers.cross_entropy import full_cross_entropy
 from recbole_diffusion.model.layers.interests import AttentionInterests, LastInterests
+from recbole_diffusion.model.layers.sampled_softmax import LogUniformItems, sampled_softmax
 from recbole_diffusion.model.next_item import NextItemDiffusion
 from recbole_diffusion.model.positions import at, targets
 from recbole_diffusion.model.settings import (
@@ -45,23 +47,34 @@ GUIDANCE_TEMPERATURE = 0.1  # of the interests' loss where both of its sides are
 SCHEDULE_NAMES = {"linear": "linear_fixed", "cosine": "cosine_clipped", "sqrt": "sqrt"}
 
 
-def sampled_softmax(score, negative_scores, target, negatives):
-    """``-log exp(score) / (exp(score) + sum over negatives of exp(their scores))``.
+class Others(NamedTuple):
+    """What a batch's targets are told from.
 
-    Negatives that are the row's own target do not count.
-
-    Args:
-        score (torch.Tensor): of the target, shape: [M].
-        negative_scores (torch.Tensor): shape: [M, S].
-        target (torch.Tensor): target items, shape: [M].
-        negatives (torch.Tensor): the items of the negative scores, shape: [S].
-
-    Returns:
-        torch.Tensor: mean over the rows, shape: [].
+    Attributes:
+        e (torch.Tensor): embeddings of S negatives, shape: [S, D], or of all items.
+        items (torch.Tensor): the negatives, shape: [S]; None where e is of all items.
+        log_count (torch.Tensor): as of ``sampled_softmax``, or None.
     """
-    own = negatives == target[:, None]  # [M, S]
-    score_all = torch.cat([score[:, None], negative_scores.masked_fill(own, -math.inf)], dim=1)
-    return (score_all.logsumexp(dim=1) - score).mean()
+
+    e: torch.Tensor
+    items: torch.Tensor
+    log_count: torch.Tensor
+
+    def softmax_loss(self, query, wanted, target):
+        """Softmax of the inner products with the targets' embeddings among the others.
+
+        Args:
+            query (torch.Tensor): shape: [M, D].
+            wanted (torch.Tensor): the targets' embeddings, shape: [M, D].
+            target (torch.Tensor): target items, shape: [M].
+
+        Returns:
+            torch.Tensor: mean over the rows, shape: [].
+        """
+        if self.items is None:
+            return full_cross_entropy(query, self.e, target).mean()
+        score, others = (query * wanted).sum(dim=1), query @ self.e.T
+        return sampled_softmax(score, others, target, self.items, self.log_count).mean()
 
 
 class DimeRec(NextItemDiffusion):
@@ -82,6 +95,8 @@ class DimeRec(NextItemDiffusion):
       learns to copy a nearly clean x_t.
     - ``n_negatives`` items are drawn by RecBole's sampler once a batch and shared by its rows, or
       the batch's targets are the negatives.
+    - Beyond the paper, ``loss`` takes the softmax over all items in place of both sampled ones, or
+      draws log-uniform negatives and corrects for it, see ``sampled_softmax``.
     - The process on the sphere: see ``SphericalDiffusion``. The interests do not change along the
       walk and are extracted once; the paper's algorithm prints them inside the loop.
     """
@@ -110,6 +125,7 @@ class DimeRec(NextItemDiffusion):
         check_widths(config, "dims_dnn")
         check_known(config, "guidance", ("attention", "last"))
         check_known(config, "negatives", ("uniform", "popularity", "batch"))
+        check_known(config, "loss", ("published", "full", "sampled"))
         D, K, dropout = self.hidden_size, config["n_interests"], config["dropout_prob"]
         self.temperature = config["temperature"]
         self.recon_weight, self.ssm_weight = config["recon_weight"], config["ssm_weight"]
@@ -122,7 +138,10 @@ class DimeRec(NextItemDiffusion):
         walk_step = ancestral if config["reverse_noise"] else great_circle
         self.step = walk_step(self.diffusion)
         self.n_negatives, self.negative_sampler = config["n_negatives"], None
-        if config["negatives"] != "batch":
+        self.loss, self.popular_items = config["loss"], None
+        if self.loss == "sampled":
+            self.popular_items = LogUniformItems(dataset.item_counts())
+        elif config["negatives"] != "batch":
             self.negative_sampler = RepeatableSampler(["train"], dataset, config["negatives"])
 
         with torch.no_grad():
@@ -174,11 +193,22 @@ class DimeRec(NextItemDiffusion):
     # ---------------------------------------------------------------- training
     def draw_negatives(self, target):
         """Items that every row of the batch is told from: ``n_negatives``, or the M targets."""
+        if self.popular_items is not None:
+            return self.popular_items.draw(self.n_negatives)
         if self.negative_sampler is None:
             return ranks.gathered(target)
         return torch.as_tensor(
             self.negative_sampler.sampling(self.n_negatives), device=target.device
         )
+
+    def others(self, target):
+        """What every row of the batch is told from (Others); shape of the targets: [M]."""
+        if self.loss == "full":
+            return Others(self.item_embedding.weight, None, None)
+        negatives, log_count = self.draw_negatives(target), None
+        if self.popular_items is not None:
+            log_count = self.popular_items.log_count(negatives)
+        return Others(self.item_embedding(negatives), negatives, log_count)
 
     def calculate_loss(self, interaction):
         """``L_gem + recon_weight L_recon + ssm_weight L_ssm``, a mean over the targets.
@@ -193,15 +223,14 @@ class DimeRec(NextItemDiffusion):
         length = interaction[self.ITEM_SEQ_LEN]
         row, position, target = targets(interaction[self.POS_ITEM_ID], length)
         g = self.guidance_at(interaction, row, position)
-        negatives = self.draw_negatives(target)
-        e_a, e_i = self.item_embedding(target), self.item_embedding(negatives)
-        others = normalise(e_i)
+        e_a, others = self.item_embedding(target), self.others(target)
+        on_sphere = others._replace(e=normalise(others.e))
 
-        sides = (normalise(g) / GUIDANCE_TEMPERATURE, normalise(e_a), others)
-        interests, wanted, unwanted = sides if self.normalize_guidance else (g, e_a, e_i)
+        sides = (normalise(g) / GUIDANCE_TEMPERATURE, normalise(e_a), on_sphere)
+        interests, wanted, unwanted = sides if self.normalize_guidance else (g, e_a, others)
         nearest = torch.einsum("mkd,md->mk", interests, wanted).argmax(dim=1)
         g_u = interests[torch.arange(len(g), device=g.device), nearest]  # [M, D]
-        loss = sampled_softmax((g_u * wanted).sum(dim=1), g_u @ unwanted.T, target, negatives)
+        loss = unwanted.softmax_loss(g_u, wanted, target)
 
         t, _ = self.sample_t(interaction, row)
         x0_hat, x0 = self.rebuild(target, t, g)
@@ -210,6 +239,5 @@ class DimeRec(NextItemDiffusion):
             loss = loss + self.recon_weight * squared
         if self.ssm_weight:
             scaled = x0_hat / self.temperature
-            ssm = sampled_softmax((scaled * x0).sum(dim=1), scaled @ others.T, target, negatives)
-            loss = loss + self.ssm_weight * ssm
+            loss = loss + self.ssm_weight * on_sphere.softmax_loss(scaled, x0, target)
         return loss

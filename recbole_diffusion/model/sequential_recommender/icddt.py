@@ -25,6 +25,7 @@ from recbole_diffusion.diffusion.schedules import PLAIN_SCHEDULES
 from recbole_diffusion.diffusion.timesteps import Beta
 from recbole_diffusion.model.layers.attention import DifferentialAttention
 from recbole_diffusion.model.layers.basic import Dropout, StepEmbedding, init_normal
+from recbole_diffusion.model.layers.sampled_softmax import ItemLoss
 from recbole_diffusion.model.positions import align_right
 from recbole_diffusion.model.settings import check_not_negative, check_whole, noise_betas
 from recbole_diffusion.model.truncated import TruncatedWalk
@@ -157,6 +158,7 @@ class ICDDT(TruncatedWalk):
             raise ValueError(f"hidden_size {D} is odd; half of the step embedding is cosines")
         self.BEHAVIOR = config["BEHAVIOR_FIELD"]
         self.lambda_uncertainty = config["lambda_uncertainty"]
+        self.item_loss = ItemLoss(config, dataset)
 
         self.diffusion = BetaVarianceDiffusion.from_betas(noise_betas(config, PLAIN_SCHEDULES))
         self.step = ancestral(self.diffusion)
