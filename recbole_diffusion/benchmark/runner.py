@@ -5,7 +5,7 @@ import json
 import time
 from pathlib import Path
 
-from recbole_diffusion import __version__
+from recbole_diffusion import __version__, progress
 from recbole_diffusion.benchmark import process as here
 from recbole_diffusion.benchmark.agreement import agree, check_output
 from recbole_diffusion.benchmark.journal import FORMAT, Journal, State, place, read_journal
@@ -305,7 +305,7 @@ class Runner:
             what = f"validation {metric} {record['result']['best_valid_result'][metric]:.4f}"
         self.say(
             f"[{at}/{of}] {record['label']} {record['phase']} {record['number']}: {what}, "
-            f"{record['wall_seconds']:.0f} s; about {duration(self._left(left))} left"
+            f"{record['wall_seconds']:.0f} s; {progress.left(self._left(left))}"
         )
 
     def _left(self, left):
@@ -320,11 +320,3 @@ class Runner:
             gone = time.monotonic() - begin
             total += max(known.get(run.entry.label, usual) - gone, 0)
         return total / self.plan.jobs
-
-
-def duration(seconds):
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -33,6 +33,29 @@ def parse_settings(arguments):
     return settings
 
 
+def with_verbosity(settings):
+    """Reads ``--quiet`` and ``--verbose``, which are short for values of ``verbosity``.
+
+    Args:
+        settings (dict): of `parse_settings`.
+
+    Returns:
+        dict: without the two, with ``verbosity`` where one was given.
+
+    Raises:
+        ValueError: if one of them has a value, or two say how much is shown.
+    """
+    said = {key: value for key, value in settings.items() if key in ("quiet", "verbose")}
+    rest = {key: value for key, value in settings.items() if key not in said}
+    for key, value in said.items():
+        if value is not True:
+            raise ValueError(f"--{key} takes no value")
+    both = [f"--{key}" for key in ("quiet", "verbose", "verbosity") if key in settings]
+    if said and len(both) > 1:
+        raise ValueError(f"{both[0]} and {both[1]} say both how much is shown")
+    return rest | ({"verbosity": next(iter(said))} if said else {})
+
+
 def one_line(text):
     """Text for a terminal: one line, in which nothing moves the cursor or changes colours.
 

@@ -1,7 +1,8 @@
 """``recbole-diffusion run``: one model on one data set."""
 
 from recbole_diffusion import ranks
-from recbole_diffusion.cli.parsing import parse_settings
+from recbole_diffusion.cli.parsing import parse_settings, with_verbosity
+from recbole_diffusion.quick_start.still_rose import what_to_set
 
 RUN_HELP = """\
 train, select on validation, test once
@@ -11,6 +12,7 @@ Every setting is a --key=value (or --key value); values are read as YAML:
   recbole-diffusion run --model=SASRec --dataset=retail --config_files="a.yaml b.yaml"
   recbole-diffusion run --resume            go on where a killed run stopped
   torchrun --nproc_per_node=2 -m recbole_diffusion run ...   two processes, or two GPUs
+--quiet shows the table at the end and errors, --verbose all that the log's file has.
 Without arguments ICDDT runs on ml-100k, which RecBole brings along."""
 
 
@@ -36,7 +38,7 @@ def run(arguments):
         return 0
     from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 
-    settings = parse_settings(arguments)
+    settings = with_verbosity(parse_settings(arguments))
     files = str(settings.pop("config_files", "")).split()
     model = settings.pop("model", None)
     dataset = settings.pop("dataset", None)
@@ -65,6 +67,8 @@ def table(result):
     for key, words in OTHER_MEANS.items():
         if result.get(key) is not None:
             lines += [words, *_metrics(result[key])]
+    if valid := result.get("best_valid_result"):
+        lines += ["validation, of the best epoch:", *_metrics(valid)]
     never = result["never_trained_items"]
     if never and never["items"]:
         k = ks[-1] if ks else None
@@ -82,6 +86,10 @@ def table(result):
     )
     if result["checkpoint"]:
         lines.append(f"best model: {result['checkpoint']}")
+    if result.get("log"):
+        lines.append(f"log: {result['log']}")
+    if more := what_to_set(result):
+        lines.append(more)
     return "\n".join(lines)
 
 
