@@ -2,6 +2,8 @@
 
 import argparse
 
+EXAMPLES = "examples:"
+
 
 def parse_settings(arguments):
     """Reads ``--key=value`` and ``--key value`` pairs; a key alone is True.
@@ -71,8 +73,29 @@ def one_line(text):
     )
 
 
+class _KeepLines(argparse.HelpFormatter):
+    """Wraps a description and leaves examples as they are."""
+
+    def _fill_text(self, text, width, indent):
+        if text.startswith(EXAMPLES):
+            return text
+        return super()._fill_text(text, width, indent)
+
+
 class OneLineParser(argparse.ArgumentParser):
-    """A parser whose refusals are said as every other one, in one line."""
+    """A parser whose refusals are said as every other one, in one line.
+
+    Args:
+        examples (list of str): commands, shown below the options.
+        **options: of ``argparse.ArgumentParser``.
+    """
+
+    def __init__(self, examples=(), **options):
+        options = {"formatter_class": _KeepLines, "allow_abbrev": False} | options
+        super().__init__(**options)
+        if examples:
+            lines = [f"  recbole-diffusion {example}" for example in examples]
+            self.epilog = "\n".join([EXAMPLES, *lines])
 
     def error(self, message):
         raise ValueError(message)

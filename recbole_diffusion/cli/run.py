@@ -7,13 +7,22 @@ from recbole_diffusion.quick_start.still_rose import what_to_set
 RUN_HELP = """\
 train, select on validation, test once
 
-Every setting is a --key=value (or --key value); values are read as YAML:
+Every setting is a --key=value (or --key value), and values are read as YAML. Those used most:
+data        --dataset=NAME, --data_path=FOLDER, --config_files="a.yaml b.yaml"
+training    --model=NAME, --epochs=N, --max_train_seconds=S, --learning_rate=X, --seed=N
+evaluation  --topk=[5,10], --metrics=[Hit,NDCG], --valid_metric=NDCG@10, --walk_steps=auto
+files       --checkpoint_dir=FOLDER, --result_file=FILE, --resume (go on where a killed run stopped)
+words       --quiet (the table and errors), --verbose (all that the log's file has)
+`recbole-diffusion settings MODEL` lists all.
+
+examples:
+  recbole-diffusion run --model=SASRec --epochs=3
   recbole-diffusion run --model=ICDDT --dataset=retail --learning_rate=1e-3 --topk=[10,20]
   recbole-diffusion run --model=SASRec --dataset=retail --config_files="a.yaml b.yaml"
-  recbole-diffusion run --resume            go on where a killed run stopped
-  torchrun --nproc_per_node=2 -m recbole_diffusion run ...   two processes, or two GPUs
---quiet shows the table at the end and errors, --verbose all that the log's file has.
-Without arguments ICDDT runs on ml-100k, which RecBole brings along."""
+  recbole-diffusion run --resume
+  torchrun --nproc_per_node=2 -m recbole_diffusion run --model=SASRec
+Without arguments ICDDT runs on ml-100k, which RecBole brings along. torchrun's are two processes,
+or two GPUs, that share every batch."""
 
 
 # Key of the result: what its metrics are divided by.

@@ -3,6 +3,7 @@
 import logging
 import secrets
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import colorlog
@@ -27,7 +28,15 @@ class _ForTheLog:
 
 
 class Console(logging.StreamHandler):
-    """Writes log records to standard error, above a progress bar."""
+    """Writes log records to what standard error is by then, above a progress bar."""
+
+    def __init__(self):
+        logging.Handler.__init__(self)  # that of a stream would keep the one of now
+
+    @property
+    def stream(self):
+        """Where the records go."""
+        return sys.stderr
 
     def emit(self, record):
         with tqdm.external_write_mode(file=self.stream):
@@ -91,14 +100,19 @@ def begin_log(config):
             handler.show("verbose" if debug else config["verbosity"])
 
 
-def begin_console():
-    """Has what this package says for a terminal written to standard error; for what is no run."""
-    logger = logging.getLogger(OURS)
-    if not logger.handlers:
-        console = Console()
-        console.show("normal")
-        logger.addHandler(console)
-        logger.setLevel(logging.INFO)
+@contextmanager
+def shown():
+    """Within the block what this package says for a terminal is shown; for what is no run."""
+    logger, console = logging.getLogger(OURS), Console()
+    console.show("normal")
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(console)
+    try:
+        yield
+    finally:
+        logger.removeHandler(console)
+        logger.setLevel(before)
 
 
 def log_file():

@@ -64,8 +64,9 @@ def run_recbole_diffusion(
     Returns:
         dict: model, dataset, seed, device, recbole (its version), config, best_epoch, epochs,
         stopped_by, best_valid_result, curve (see `TrainerHooks`), walk (how few reverse steps were
-        found to rank as all do, see `ShortWalkHooks.find_steps`; or None), protocol (split, rows, masking and device in words),
-        test_result, test_result_all_users (None unless asked for),
+        found to rank as all do, see `ShortWalkHooks.find_steps`; or None), protocol (split,
+        rows, masking and device in words), test_result, test_result_all_users (None unless asked
+        for),
         test_result_all_rows (None unless test rows without history were counted),
         never_trained_items (see `NeverTrainedAudit`; ``barred_all_rows`` are its metrics over
         all test rows), split, build_seconds (of the model, with what it trains first),
@@ -85,6 +86,7 @@ def run_recbole_diffusion(
     config = Config(model, dataset, config_file_list, config_dict)
     fitted = fit(config, saved)
     trainer, test_data, split = fitted.trainer, fitted.test_data, fitted.split
+    trainer.doing = "test"
     test_result = trainer.evaluate(
         test_data, load_best_model=saved, show_progress=config["show_progress"]
     )
@@ -272,15 +274,32 @@ def _refuse_differences(config, dataset):
 def _refuse_what_does_not_fit(config, data):
     getLogger().info(data)
     logger.info(data_line(config, data))
-    if max(config["topk"]) >= data.item_num:  # the padding is one of item_num
-        raise DataError(
-            f"topk {config['topk']} asks for more than the {data.item_num - 1} items there are"
-        )
+    _cut_topk(config, data.item_num - 1)  # without the padding
     if traits.of(config.model_class).inverts_items and data.item_num > MOST_INVERTED:
         raise DataError(
             f"{config['model']} inverts a dense matrix of {data.item_num} x {data.item_num} items, "
             f"which takes tens of GB and up to an hour: it is not run above {MOST_INVERTED} items"
         )
+
+
+def _cut_topk(config, items):
+    """Leaves out the k of the metrics that are more than there are items.
+
+    Raises:
+        DataError: if there are no items.
+    """
+    topk, metric = config["topk"], config["valid_metric"]
+    if max(topk) <= items:
+        return
+    if items < 1:
+        raise DataError(f"{config['dataset']} has no items")
+    config["topk"] = [k for k in topk if k <= items] or [items]
+    said = f"topk is {topk}, but there are {items} items: it is cut to {config['topk']}"
+    name, at, k = str(metric).partition("@")
+    if at and int(k) not in config["topk"]:
+        config["valid_metric"] = f"{name}@{config['topk'][-1]}"
+        said += f", and valid_metric to {config['valid_metric']}"
+    getLogger().warning(said)
 
 
 def _resume_file(config):

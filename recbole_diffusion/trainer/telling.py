@@ -5,6 +5,8 @@ from logging import getLogger
 from time import monotonic
 
 from recbole_diffusion import progress
+from recbole_diffusion.config import traits
+from recbole_diffusion.trainer.short_walks import most_walks
 
 logger = getLogger(__name__)
 
@@ -13,10 +15,10 @@ class TellingHooks:
     """A line an epoch, and bars that say what is left of the run; mixed in by `TrainerHooks`."""
 
     def seconds_left(self, share=None):
-        """Seconds that what is left of a run may take: training, validations and the test.
+        """Seconds that the rest of a run may take, while it trains, up to the end of the test.
 
-        Epochs cost what those before did, and the test as much as a validation. Early stopping may
-        end a run sooner.
+        Epochs cost what those before did, and the test as much as a validation; a search for a
+        shorter walk what it costs at most. Early stopping may end a run sooner.
 
         Args:
             share (float): of the batches of the current epoch that are done; None between epochs.
@@ -40,6 +42,8 @@ class TellingHooks:
         budget = self.config["max_train_seconds"]
         if budget is not None:
             seconds = min(seconds, max(budget - self.spent_seconds(), 0))
+        if self._has_validation and traits.seeks_steps(self.model):
+            seconds += validation * most_walks(self.model.diffusion.steps)
         return seconds + validation
 
     def spent_seconds(self):
@@ -69,8 +73,12 @@ class TellingHooks:
             def done():
                 if bar.disable:
                     return
-                training = self._watched is not None and self.stopped_by is None
-                rest = self.seconds_left() if training else progress.time_left(bar)
+                if self._watched is not None and self.stopped_by is None:  # it trains
+                    rest = self.seconds_left()
+                elif self.search_ends is not None:
+                    rest = max(self.search_ends - monotonic(), 0)
+                else:
+                    rest = progress.time_left(bar)
                 bar.set_postfix_str(progress.left(rest), refresh=False)
                 bar.update()
 

@@ -80,6 +80,8 @@ class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks, TellingHooks, S
         walk_report (dict): why scoring takes as many reverse steps as were found, see
             `ShortWalkHooks.find_steps`; or None.
         doing (str): what is ranked now, in words, for a bar.
+        search_ends (float): when a search for a shorter walk is over at the latest, of `monotonic`;
+            None where none is going on.
         observer: what else looks at the ranked rows, with ``collect`` as the audit has it; or None.
     """
 
@@ -114,6 +116,7 @@ class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks, TellingHooks, S
         self.evaluation_seed = config["seed"]
         self.observer = None
         self.doing = "ranking"
+        self.search_ends = None
         self._ranked = None
         self._has_validation = False
         self.walk_report = None
