@@ -5,12 +5,17 @@ import json
 import time
 from pathlib import Path
 
-from recbole_diffusion import __version__
+from recbole_diffusion import __version__, progress
 from recbole_diffusion.benchmark import process as here
 from recbole_diffusion.benchmark.agreement import agree, check_output
 from recbole_diffusion.benchmark.journal import FORMAT, Journal, State, place, read_journal
 from recbole_diffusion.benchmark.plan import run_id
 from recbole_diffusion.config.keys import of_kind
+
+
+def silent(line):
+    """A ``say`` of a `Runner` that says nothing."""
+
 
 WAIT = 0.1  # seconds between looks at the running processes
 
@@ -33,6 +38,7 @@ class Runner:
         self.machines = machines or here
         self.state = State()
         self.running = []
+        self.shown = 0.0  # when the bar was written last
 
     def run(self):
         """Runs what is left. Nothing is written before it is known that the plan can be run.
@@ -58,10 +64,12 @@ class Runner:
             self._outdate_all_but([run for run in runs if run not in left])
             self.count = len(left)
             try:
-                while left or self.running:
-                    self._start(left)
-                    self._collect(left)
-                    time.sleep(WAIT)
+                with progress.bar(self.count, "benchmark", self.say is not silent, "run") as bar:
+                    while left or self.running:
+                        self._start(left)
+                        self._collect(left)
+                        self._show(bar, left)
+                        time.sleep(WAIT)
             finally:
                 for process, *_ in self.running:
                     process.stdin.close()
@@ -304,9 +312,28 @@ class Runner:
         else:
             what = f"validation {metric} {record['result']['best_valid_result'][metric]:.4f}"
         self.say(
-            f"[{at}/{of}] {record['label']} {record['phase']} {record['number']}: {what}, "
-            f"{record['wall_seconds']:.0f} s; about {duration(self._left(left))} left"
+            f"[{at}/{of}] {record['label']} ({self._row(record['label'])}) {record['phase']} "
+            f"{record['number']}: {what}, "
+            f"{record['wall_seconds']:.0f} s; {progress.left(self._left(left))}"
         )
+
+    def _show(self, bar, left):
+        """Shows on a terminal which rows are being trained."""
+        if bar.disable or time.monotonic() < self.shown + 1:
+            return
+        self.shown = time.monotonic()
+        rows = dict.fromkeys(
+            f"{run.entry.label} {run.phase} {run.number}" for _, run, *_ in self.running
+        )
+        bar.n = self.count - len(left) - len(self.running)
+        known = self.state.done or self.plan.settings["max_train_seconds"]
+        rest = progress.left(self._left(left)) if known else ""
+        bar.set_postfix_str(", ".join([*rows, rest] if rest else rows))
+
+    def _row(self, label):
+        """Which row of the table a label is, in words."""
+        labels = [entry.label for entry in self.plan.entries]
+        return f"row {labels.index(label) + 1} of {len(labels)}"
 
     def _left(self, left):
         """Seconds that what is left may take: runs cost what those of their row did."""
@@ -320,11 +347,3 @@ class Runner:
             gone = time.monotonic() - begin
             total += max(known.get(run.entry.label, usual) - gone, 0)
         return total / self.plan.jobs
-
-
-def duration(seconds):
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -170,7 +170,7 @@ def run(job):
     config = Config(job["model"], job["dataset"], None, as_texts(job["settings"]))
     fitted = fit(config)
     trainer = fitted.trainer
-    result = {"curve": trainer.curve, "checkpoint": None}
+    result = {"checkpoint": None}
     if job["kind"] == "seed":
         result["checkpoint"] = trainer.saved_model_file
         result |= test(job, config, fitted)

@@ -1,15 +1,13 @@
 """``recbole-diffusion benchmark``: many models and seeds under one protocol."""
 
 import shlex
+import sys
 
 from recbole_diffusion.cli.parsing import parse_settings
 
 BENCHMARK_HELP = """\
 many models and seeds under one protocol: table, significance, cost, report
 
-  recbole-diffusion benchmark --models=ICDDT,SASRec,recbole:DiffRec --dataset=retail --seeds=5
-  recbole-diffusion benchmark --config=FILE.yaml
-  recbole-diffusion benchmark --compare benchmark/a benchmark/b   mean ranks across data sets
 --output=FOLDER         where it goes, and goes on if it was killed; default: benchmark/<dataset>
 --seeds=N or [1,2,3]    seeds of every model; --tune=N trials of each first
 --max_train_seconds=S   the same compute for every run; --jobs=N runs at a time, --threads=N each
@@ -22,8 +20,18 @@ many models and seeds under one protocol: table, significance, cost, report
 --model=module:Class    a class of your own that the file of --config names
 --classes=MODULE:CLASS  classes of your own that FILE.yaml names: their code is run
 --retry                 run again what failed; --report only writes the pages
+--quiet                 no line a run; the table, and where it is
 Any other --key=value is a setting of every run; --config_files="a.yaml b.yaml" too. Defaults:
-properties/benchmark.yaml."""
+properties/benchmark.yaml.
+
+examples:
+  recbole-diffusion benchmark --models=ICDDT,SASRec,recbole:DiffRec --dataset=retail --seeds=5
+  recbole-diffusion benchmark --config=FILE.yaml
+  recbole-diffusion benchmark --compare benchmark/a benchmark/b
+--compare gives mean ranks across data sets."""
+
+
+FLAGS = ("retry", "report", "quiet")
 
 
 def benchmark(arguments):
@@ -72,7 +80,7 @@ def benchmark(arguments):
     settings.pop("classes", None)  # named by a person, as every argument of the command line
     if "" in (file, output):
         raise ValueError(f"--{'output' if output == '' else 'config'} is empty")
-    flags = {name: parse_value(str(settings.pop(name, False))) for name in ("retry", "report")}
+    flags = {name: parse_value(str(settings.pop(name, False))) for name in FLAGS}
     for name, value in flags.items():
         if type(value) is not bool:
             raise ValueError(f"--{name} is {value!r}, neither True nor False")
@@ -93,7 +101,7 @@ def benchmark(arguments):
         if not flags["report"]:
             command = "recbole-diffusion benchmark " + " ".join(map(_quoted, arguments))
             try:
-                _run(plan, where, command, flags["retry"], address)
+                _run(plan, where, command, flags["retry"], address, flags["quiet"])
             except KeyboardInterrupt as stop:
                 raise KeyboardInterrupt("the same command goes on") from stop
     board, files = write_pages(where)
@@ -116,13 +124,17 @@ def _compare(compare, output="benchmark/compare", **others):
     return 0
 
 
-def _run(plan, where, command, retry, address):
+def _run(plan, where, command, retry, address, quiet):
     """Runs a plan here or, with an address, on a cluster."""
-    from recbole_diffusion.benchmark.runner import Runner
+    from tqdm import tqdm
+
+    from recbole_diffusion.benchmark.runner import Runner, silent
 
     def say(line):
-        print(line, flush=True)
+        with tqdm.external_write_mode(file=sys.stdout):
+            print(line, flush=True)
 
+    say = silent if quiet else say
     if address is None:
         Runner(plan, where, command, retry, say).run()
         return

@@ -13,17 +13,19 @@ from recbole_diffusion.config.paths import properties_dir, scripts_dir
 DATA_HELP = """\
 which data sets there are, what is in one, and how one is prepared
 
-  recbole-diffusion data list
-  recbole-diffusion data describe ml-100k
-  recbole-diffusion data describe retail --model=DreamRec --output=pictures/retail
-  recbole-diffusion data prepare retail --input events.csv
-  recbole-diffusion data prepare shop --input log.csv --user customer --item product --time bought
 list      every data set that is known by name, and those in --data_path (default: dataset)
 describe  counts of a data set and of its split, as a table; with --output=FOLDER also as a picture
           (PNG and HTML) and JSON. Any other --key=value is a setting of the run that would read it
 prepare   atomic files out of a raw file, in --data_path. --script=NAME takes a script of
           dataset_scripts/: that of a known name by default, else table, for a table of your own;
-          all other options are those of the script: prepare NAME --help"""
+          all other options are those of the script: prepare NAME --help
+
+examples:
+  recbole-diffusion data list
+  recbole-diffusion data describe ml-100k
+  recbole-diffusion data describe retail --model=DreamRec --output=pictures/retail
+  recbole-diffusion data prepare retail --input events.csv
+  recbole-diffusion data prepare shop --input log.csv --user buyer --item product --time bought"""
 
 WIDTH = 100  # characters a line
 

@@ -3,7 +3,6 @@
 Nothing heavy is imported at the top: this has to work where RecBole or torch does not.
 """
 
-import argparse
 import importlib
 import importlib.metadata
 import importlib.util
@@ -15,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from recbole_diffusion import compat
+from recbole_diffusion.cli.parsing import OneLineParser
 from recbole_diffusion.config.paths import how_to_install, properties_dir
 
 # Package: bounds and reason, as in pyproject.toml.
@@ -277,6 +277,18 @@ def text(report):
     return "\n".join(lines)
 
 
+def parser():
+    """The options of ``recbole-diffusion doctor`` (OneLineParser)."""
+    made = OneLineParser(
+        prog="recbole-diffusion doctor",
+        examples=["doctor", "doctor --json --data_path=/data"],
+        description="versions, device and data folders of this machine, and what is wrong",
+    )
+    made.add_argument("--json", action="store_true", help="print JSON")
+    made.add_argument("--data_path", default="dataset", help="folder of data sets")
+    return made
+
+
 def doctor(arguments):
     """``recbole-diffusion doctor``: what is installed and what is wrong with it.
 
@@ -286,10 +298,7 @@ def doctor(arguments):
     Returns:
         int: 0 if all is well, 1 if a version is out of bounds.
     """
-    parser = argparse.ArgumentParser(prog="recbole-diffusion doctor")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--data_path", default="dataset", help="folder of data sets")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     report = examine(options.data_path)
     if options.json:
         print(json.dumps(report, indent=2))

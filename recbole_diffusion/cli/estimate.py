@@ -5,11 +5,13 @@ from recbole_diffusion.cli.parsing import parse_settings
 ESTIMATE_HELP = """\
 time, memory and disk of a run before it starts
 
-  recbole-diffusion estimate --model=ICDDT --dataset=retail
-  recbole-diffusion estimate --model=SASRec --dataset=ml-100k --epochs=50 --hidden_size=256
 Every --key=value is one of `run`, and so are the defaults. The data are read and split, a few
 batches are trained on and a few ranked; nothing of it is kept. The three timed training batches are
-of small, middle and large size. Models that are fitted in one go, as EASE is, are not timed."""
+of small, middle and large size. Models that are fitted in one go, as EASE is, are not timed.
+
+examples:
+  recbole-diffusion estimate --model=ICDDT --dataset=retail
+  recbole-diffusion estimate --model=SASRec --dataset=ml-100k --epochs=50 --hidden_size=256"""
 
 
 def estimate(arguments):

@@ -3,23 +3,19 @@
 from recbole_diffusion.cli.parsing import OneLineParser
 
 
-def export(arguments):
-    """``recbole-diffusion export``: a folder with a graph or weights, ids and a model card.
-
-    Args:
-        arguments (list of str): ``--checkpoint=FILE`` and what ``--help`` names.
-
-    Returns:
-        int: exit code.
-    """
-    parser = OneLineParser(
+def parser():
+    """The options of ``recbole-diffusion export`` (OneLineParser)."""
+    made = OneLineParser(
         prog="recbole-diffusion export",
-        allow_abbrev=False,
+        examples=[
+            "export --checkpoint=saved/ICDDT.best.pth --format=onnx",
+            "export --checkpoint=FILE --format=safetensors --output=exported",
+        ],
         description="a folder with the model as a graph (onnx, torchscript) or as weights "
         "(safetensors), the ids of the items in order of the graph's columns, and a model card. A "
         "graph reads histories and noise, and is compared with the model before it is there",
     )
-    add = parser.add_argument
+    add = made.add_argument
     add("--checkpoint", metavar="FILE", required=True, help="of the model, FILE.best.pth")
     add(
         "--format",
@@ -36,7 +32,19 @@ def export(arguments):
         "the format",
     )
     add("--model", help="where the name in the checkpoint is not enough: my_module:MyModel")
-    options = parser.parse_args(arguments)
+    return made
+
+
+def export(arguments):
+    """``recbole-diffusion export``: a folder with a graph or weights, ids and a model card.
+
+    Args:
+        arguments (list of str): ``--checkpoint=FILE`` and what ``--help`` names.
+
+    Returns:
+        int: exit code.
+    """
+    options = parser().parse_args(arguments)
     from recbole_diffusion.recommend.export import export
 
     report = export(options.checkpoint, options.format, options.output, options.model)

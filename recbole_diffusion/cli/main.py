@@ -5,6 +5,7 @@ import sys
 
 from recbole_diffusion import __version__, ranks
 from recbole_diffusion.cli.benchmark import benchmark
+from recbole_diffusion.cli.completion import answer, completion
 from recbole_diffusion.cli.data import data
 from recbole_diffusion.cli.doctor import doctor
 from recbole_diffusion.cli.estimate import estimate
@@ -42,6 +43,7 @@ GROUPS = {
         "models": (models, "every model that can be run, and what it reads"),
         "settings": (settings, "every setting of a model: default, values, meaning"),
         "doctor": (doctor, "versions, device and data folders of this machine"),
+        "completion": (completion, "the TAB key: a script for bash, zsh or fish"),
     },
 }
 COMMANDS = {name: function for group in GROUPS.values() for name, (function, _) in group.items()}
@@ -72,6 +74,8 @@ def main(arguments=None):
     Returns:
         int: exit code; 2 for a mistake of the user, said in one line.
     """
+    if "_ARGCOMPLETE" in os.environ:
+        answer()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     ranks.begin()
     if ranks.count() > 1 and arguments[:1] != ["run"]:

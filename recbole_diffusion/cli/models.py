@@ -7,6 +7,15 @@ from recbole_diffusion.cli.parsing import OneLineParser
 WIDTH = 100  # characters a line
 
 
+def parser():
+    """The options of ``recbole-diffusion models`` (OneLineParser)."""
+    return OneLineParser(
+        prog="recbole-diffusion models",
+        examples=["models"],
+        description="every model that can be run: what it does and what it reads",
+    )
+
+
 def models(arguments):
     """``recbole-diffusion models``: every model that can be run.
 
@@ -16,11 +25,7 @@ def models(arguments):
     Returns:
         int: exit code.
     """
-    OneLineParser(
-        prog="recbole-diffusion models",
-        allow_abbrev=False,
-        description="every model that can be run: what it does and what it reads",
-    ).parse_args(arguments)
+    parser().parse_args(arguments)
     from recbole_diffusion.config import listing
 
     for model in listing.models():

@@ -2,6 +2,8 @@
 
 import argparse
 
+EXAMPLES = "examples:"
+
 
 def parse_settings(arguments):
     """Reads ``--key=value`` and ``--key value`` pairs; a key alone is True.
@@ -33,6 +35,29 @@ def parse_settings(arguments):
     return settings
 
 
+def with_verbosity(settings):
+    """Reads ``--quiet`` and ``--verbose``, which are short for values of ``verbosity``.
+
+    Args:
+        settings (dict): of `parse_settings`.
+
+    Returns:
+        dict: without the two, with ``verbosity`` where one was given.
+
+    Raises:
+        ValueError: if one of them has a value, or two say how much is shown.
+    """
+    said = {key: value for key, value in settings.items() if key in ("quiet", "verbose")}
+    rest = {key: value for key, value in settings.items() if key not in said}
+    for key, value in said.items():
+        if value is not True:
+            raise ValueError(f"--{key} takes no value")
+    both = [f"--{key}" for key in ("quiet", "verbose", "verbosity") if key in settings]
+    if said and len(both) > 1:
+        raise ValueError(f"{both[0]} and {both[1]} say both how much is shown")
+    return rest | ({"verbosity": next(iter(said))} if said else {})
+
+
 def one_line(text):
     """Text for a terminal: one line, in which nothing moves the cursor or changes colours.
 
@@ -48,8 +73,29 @@ def one_line(text):
     )
 
 
+class _KeepLines(argparse.HelpFormatter):
+    """Wraps a description and leaves examples as they are."""
+
+    def _fill_text(self, text, width, indent):
+        if text.startswith(EXAMPLES):
+            return text
+        return super()._fill_text(text, width, indent)
+
+
 class OneLineParser(argparse.ArgumentParser):
-    """A parser whose refusals are said as every other one, in one line."""
+    """A parser whose refusals are said as every other one, in one line.
+
+    Args:
+        examples (list of str): commands, shown below the options.
+        **options: of ``argparse.ArgumentParser``.
+    """
+
+    def __init__(self, examples=(), **options):
+        options = {"formatter_class": _KeepLines, "allow_abbrev": False} | options
+        super().__init__(**options)
+        if examples:
+            lines = [f"  recbole-diffusion {example}" for example in examples]
+            self.epilog = "\n".join([EXAMPLES, *lines])
 
     def error(self, message):
         raise ValueError(message)

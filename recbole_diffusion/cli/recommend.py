@@ -3,22 +3,18 @@
 from recbole_diffusion.cli.parsing import OneLineParser
 
 
-def recommend(arguments):
-    """``recbole-diffusion recommend``: the best items for everybody of a file.
-
-    Args:
-        arguments (list of str): ``--checkpoint``, ``--histories`` and what ``--help`` names.
-
-    Returns:
-        int: exit code.
-    """
-    parser = OneLineParser(
+def parser():
+    """The options of ``recbole-diffusion recommend`` (OneLineParser)."""
+    made = OneLineParser(
         prog="recbole-diffusion recommend",
-        allow_abbrev=False,
+        examples=[
+            "recommend --checkpoint=SASRec.best.pth --histories=log.csv -k 20 --output=lists.csv",
+            "recommend --checkpoint=FILE --histories=log.parquet --deny=out.txt --output=x.jsonl",
+        ],
         description="the best items for everybody of a file, out of a trained model; no data set "
         "is read. The same command goes on after a kill",
     )
-    add = parser.add_argument
+    add = made.add_argument_group("files").add_argument
     add("--checkpoint", metavar="FILE", required=True, help="of the model, FILE.best.pth")
     add(
         "--histories",
@@ -27,6 +23,7 @@ def recommend(arguments):
         "columns of the data set that the model was trained on; in order of time, or with a stamp",
     )
     add("--output", metavar="FILE", required=True, help="of the lists: .csv, .parquet or .jsonl")
+    add = made.add_argument_group("lists").add_argument
     add("-k", type=int, default=20, help="items a list; default: 20")
     add("--users", metavar="FILE", help="whose lists, an id a line; default: all of --histories")
     add("--exclude_seen", choices=("True", "False"), help="leave out what is in the history; "
@@ -39,12 +36,25 @@ def recommend(arguments):
     add("--ann", action="store_true", help="search by an index that finds nearly all of the best "
         "items, for models whose scores are inner products; its recall is printed")  # fmt: skip
     add("--seed", type=int, help="of the noise of models that draw; default: that of the run")
+    add = made.add_argument_group("how it is computed").add_argument
     add("--batch_size", type=int, default=512, help="users scored at once; default: 512")
     add("--model", help="where the name in the checkpoint is not enough: my_module:MyModel")
     add("--address", help="of a Ray cluster that does the parts, HOST:PORT, auto or local; no disk "
         "is shared; extra `cluster`")  # fmt: skip
     add("--cpus", type=int, default=1, help="of a worker of the cluster; default: 1")
-    options = vars(parser.parse_args(arguments))
+    return made
+
+
+def recommend(arguments):
+    """``recbole-diffusion recommend``: the best items for everybody of a file.
+
+    Args:
+        arguments (list of str): ``--checkpoint``, ``--histories`` and what ``--help`` names.
+
+    Returns:
+        int: exit code.
+    """
+    options = vars(parser().parse_args(arguments))
     if options["exclude_seen"] is not None:
         options["exclude_seen"] = options["exclude_seen"] == "True"
     from recbole_diffusion.recommend.job import recommend_file

@@ -1,17 +1,28 @@
 """``recbole-diffusion run``: one model on one data set."""
 
 from recbole_diffusion import ranks
-from recbole_diffusion.cli.parsing import parse_settings
+from recbole_diffusion.cli.parsing import parse_settings, with_verbosity
+from recbole_diffusion.quick_start.still_rose import what_to_set
 
 RUN_HELP = """\
 train, select on validation, test once
 
-Every setting is a --key=value (or --key value); values are read as YAML:
+Every setting is a --key=value (or --key value), and values are read as YAML. Those used most:
+data        --dataset=NAME, --data_path=FOLDER, --config_files="a.yaml b.yaml"
+training    --model=NAME, --epochs=N, --max_train_seconds=S, --learning_rate=X, --seed=N
+evaluation  --topk=[5,10], --metrics=[Hit,NDCG], --valid_metric=NDCG@10, --walk_steps=auto
+files       --checkpoint_dir=FOLDER, --result_file=FILE, --resume (go on where a killed run stopped)
+words       --quiet (the table and errors), --verbose (all that the log's file has)
+`recbole-diffusion settings MODEL` lists all.
+
+examples:
+  recbole-diffusion run --model=SASRec --epochs=3
   recbole-diffusion run --model=ICDDT --dataset=retail --learning_rate=1e-3 --topk=[10,20]
   recbole-diffusion run --model=SASRec --dataset=retail --config_files="a.yaml b.yaml"
-  recbole-diffusion run --resume            go on where a killed run stopped
-  torchrun --nproc_per_node=2 -m recbole_diffusion run ...   two processes, or two GPUs
-Without arguments ICDDT runs on ml-100k, which RecBole brings along."""
+  recbole-diffusion run --resume
+  torchrun --nproc_per_node=2 -m recbole_diffusion run --model=SASRec
+Without arguments ICDDT runs on ml-100k, which RecBole brings along. torchrun's are two processes,
+or two GPUs, that share every batch."""
 
 
 # Key of the result: what its metrics are divided by.
@@ -36,7 +47,7 @@ def run(arguments):
         return 0
     from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 
-    settings = parse_settings(arguments)
+    settings = with_verbosity(parse_settings(arguments))
     files = str(settings.pop("config_files", "")).split()
     model = settings.pop("model", None)
     dataset = settings.pop("dataset", None)
@@ -65,6 +76,8 @@ def table(result):
     for key, words in OTHER_MEANS.items():
         if result.get(key) is not None:
             lines += [words, *_metrics(result[key])]
+    if valid := result.get("best_valid_result"):
+        lines += ["validation, of the best epoch:", *_metrics(valid)]
     never = result["never_trained_items"]
     if never and never["items"]:
         k = ks[-1] if ks else None
@@ -82,6 +95,10 @@ def table(result):
     )
     if result["checkpoint"]:
         lines.append(f"best model: {result['checkpoint']}")
+    if result.get("log"):
+        lines.append(f"log: {result['log']}")
+    if more := what_to_set(result):
+        lines.append(more)
     return "\n".join(lines)
 
 

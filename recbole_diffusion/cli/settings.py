@@ -8,6 +8,21 @@ from recbole_diffusion.cli.parsing import OneLineParser, one_line
 WIDTH = 100  # characters a line
 
 
+def parser():
+    """The options of ``recbole-diffusion settings`` (OneLineParser)."""
+    made = OneLineParser(
+        prog="recbole-diffusion settings",
+        examples=["settings DreamRec --dataset=zhihu", "settings ICDDT --key=steps"],
+        description="every setting of a model: its default, the values it may have, what it does, "
+        "and the file that sets it, those nearest to the model first",
+    )
+    add = made.add_argument
+    add("model", help="ICDDT, SASRec, recbole:DiffRec, my_module:MyModel, ...")
+    add("--dataset", help="the settings of this data set, and of the model on it, count too")
+    add("--key", metavar="TEXT", help="only settings whose name holds this text")
+    return made
+
+
 def settings(arguments):
     """``recbole-diffusion settings``: every setting of a model.
 
@@ -17,18 +32,7 @@ def settings(arguments):
     Returns:
         int: exit code.
     """
-    parser = OneLineParser(
-        prog="recbole-diffusion settings",
-        allow_abbrev=False,
-        description="every setting of a model: its default, the values it may have, what it does, "
-        "and the file that sets it, those nearest to the model first",
-        epilog="example: recbole-diffusion settings DreamRec --dataset=zhihu",
-    )
-    add = parser.add_argument
-    add("model", help="ICDDT, SASRec, recbole:DiffRec, my_module:MyModel, ...")
-    add("--dataset", help="the settings of this data set, and of the model on it, count too")
-    add("--key", metavar="TEXT", help="only settings whose name holds this text")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     from recbole_diffusion.config.foreign import vouch
     from recbole_diffusion.config.listing import settings_of
 

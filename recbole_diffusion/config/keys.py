@@ -53,6 +53,7 @@ KEYS = {
     "resume": "not_of_a_run not_again benchmark tune",
     "show_progress": "not_of_a_run clusters benchmark",
     "state": "not_of_a_run",
+    "verbosity": "not_of_a_run clusters",
     "log_wandb": "not_of_a_run not_again",
     "wandb_project": "not_of_a_run",
     "prepare_hint": "not_of_a_run",

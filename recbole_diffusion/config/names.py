@@ -14,6 +14,7 @@ from recbole.utils import get_model as get_host_model
 from recbole_diffusion import compat, doors
 from recbole_diffusion.config import traits
 from recbole_diffusion.config.foreign import GROUP
+from recbole_diffusion.config.host_names import host_names, plain
 
 # Our models: name -> module below recbole_diffusion.model
 MODELS = {
@@ -34,34 +35,6 @@ newcomers = []  # classes of other packages and modules that were resolved so fa
 ALIASES = {"multvae": "MultiVAE", "mostpop": "Pop", "knn": "ItemKNN"}
 
 
-def _plain(name):
-    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
-
-
-def host_names(kind="_recommender"):
-    """Names of RecBole's models, read from its folders without importing them.
-
-    Args:
-        kind (str): what the folders' names end with, ``sequential_recommender``; all by default.
-
-    Returns:
-        dict of str to str: the name in small letters without marks, and as RecBole writes it.
-    """
-    import recbole.model
-
-    names = {}
-    root = recbole.model.__path__[0]
-    for folder in sorted(os.listdir(root)):
-        if not folder.endswith(kind):
-            continue
-        with open(os.path.join(root, folder, "__init__.py"), encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("from recbole.model.") and " import " in line:
-                    for name in line.split(" import ")[1].split(","):
-                        names[_plain(name.strip())] = name.strip()
-    return names
-
-
 def resolve(name):
     """Finds the model class of a name as people type it.
 
@@ -79,7 +52,7 @@ def resolve(name):
     if name.lower().startswith("recbole:"):
         host = host_names()
         wanted = name.split(":", 1)[1]
-        canonical = host.get(_plain(wanted))
+        canonical = host.get(plain(wanted))
         if canonical is None:
             raise ValueError(_unknown(wanted, host.values()))
         return canonical, doors.shut(get_host_model(canonical))
@@ -91,11 +64,11 @@ def resolve(name):
             return class_name, check_class(getattr(importlib.import_module(module), class_name))
         except (ImportError, AttributeError) as error:
             raise ValueError(f"--model={name}: {error}") from error
-    ours = {_plain(known): known for known in MODELS}
-    wanted = _plain(ALIASES.get(_plain(name), name))
+    ours = {plain(known): known for known in MODELS}
+    wanted = plain(ALIASES.get(plain(name), name))
     if wanted in ours:
         return ours[wanted], _our_class(ours[wanted])
-    others = {_plain(point.name): point for point in installed()}
+    others = {plain(point.name): point for point in installed()}
     if wanted in others:
         model_class = _load(others[wanted])
         return model_class.__name__, model_class
@@ -203,12 +176,12 @@ def class_named_by(model_class, trait):
 
 
 def _unknown(name, known):
-    newer = {_plain(model): model for model in compat.NEW_IN_1_2_1}.get(_plain(name))
+    newer = {plain(model): model for model in compat.NEW_IN_1_2_1}.get(plain(name))
     if newer is not None and compat.too_new(newer):
         return f"{newer} {compat.too_new(newer)}"
     known = sorted(set(known))
-    by_plain = {_plain(candidate): candidate for candidate in known}
-    near = difflib.get_close_matches(_plain(name), by_plain, n=3, cutoff=0.5)
+    by_plain = {plain(candidate): candidate for candidate in known}
+    near = difflib.get_close_matches(plain(name), by_plain, n=3, cutoff=0.5)
     if near:
         return f"no model is called '{name}'; did you mean {', '.join(by_plain[n] for n in near)}?"
     return (

@@ -56,20 +56,22 @@ def changed(model, **attributes):
         model.train(training)
 
 
-def guidance_curve(trainer, valid_data, weights):
+def guidance_curve(trainer, valid_data, weights, show_progress=False):
     """Validation metrics against the guidance weight.
 
     Args:
         trainer (TrainerHooks): with the trained model, ``model``.
         valid_data (FullRankDataLoader): validation rows.
         weights (list of float): weights; the model's own is added.
+        show_progress (bool): progress bars.
 
     Returns:
         Curve: what is to be drawn.
     """
     own = trainer.model.guidance_weight
     x = sorted({*weights, own})
-    values, barred = _measured(trainer, valid_data, [{"guidance_weight": weight} for weight in x])
+    changes = [{"guidance_weight": weight} for weight in x]
+    values, barred = _measured(trainer, valid_data, changes, show_progress)
     return Curve("guidance weight w", x, own, values, barred)
 
 
@@ -94,7 +96,7 @@ def walks(model, counts=None):
     return {count: {"levels": model.levels_of(count)} | more for count in counts}
 
 
-def steps_curve(trainer, valid_data, counts=None):
+def steps_curve(trainer, valid_data, counts=None, show_progress=False):
     """Validation metrics against the number of reverse steps.
 
     A model that chooses among samplers walks by DDIM here; another walk of its own is a line.
@@ -104,6 +106,7 @@ def steps_curve(trainer, valid_data, counts=None):
         valid_data (FullRankDataLoader): validation rows.
         counts (iterable of int): as of `walks`; the model's own is added if it is a walk of the
             kind that is drawn.
+        show_progress (bool): progress bars.
 
     Returns:
         Curve: what is to be drawn.
@@ -115,25 +118,26 @@ def steps_curve(trainer, valid_data, counts=None):
     walk, changes = traits.of(type(model)).shorter_walk, walks(model, counts)
     own = line = None
     if walk == "sampler" and model.sampler != "ddim":
-        (value,), barred = _measured(trainer, valid_data, [{}])
+        (value,), barred = _measured(trainer, valid_data, [{}], show_progress)
         name = f"{model.sampler} walk over all {model.diffusion.steps} levels"
         line = (name, value, barred[0] if barred else None)
     else:
         own = len(model.levels) - 1
         changes[own] = {}
     x = sorted(changes)
-    values, barred = _measured(trainer, valid_data, [changes[count] for count in x])
+    values, barred = _measured(trainer, valid_data, [changes[count] for count in x], show_progress)
     name = "reverse steps of DDIM" if walk == "sampler" else "reverse steps"
     return Curve(name, x, own, values, barred, line, log=True)
 
 
-def _measured(trainer, valid_data, changes):
+def _measured(trainer, valid_data, changes, show_progress):
     """The metrics to draw with some attributes of the model changed, and the same barred.
 
     Args:
         trainer (TrainerHooks): with the trained model, ``model``.
         valid_data (FullRankDataLoader): validation rows.
         changes (list of dict): attribute to value.
+        show_progress (bool): progress bars.
 
     Returns:
         tuple: two lists of dicts of metric name to value; the second is empty where every item is
@@ -142,9 +146,10 @@ def _measured(trainer, valid_data, changes):
     metric = trainer.config["valid_metric"].lower()
     names = dict.fromkeys([metric, f"ndcg@{metric.partition('@')[2]}"])
     values, barred = [], []
-    for attributes in changes:
+    for place, attributes in enumerate(changes, start=1):
+        trainer.doing = f"ranking {place} of {len(changes)}"
         with changed(trainer.model, **attributes):
-            result = trainer.evaluate(valid_data, load_best_model=False)
+            result = trainer.evaluate(valid_data, False, show_progress=show_progress)
         values.append({name: result[name] for name in names if name in result})
         without = (trainer.never_trained or {}).get("barred")
         if without is not None and trainer.config["candidates"] == "all":

@@ -8,7 +8,9 @@ Letters: R rows, D hidden size, T number of levels.
 """
 
 import math
+from logging import getLogger
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import torch
@@ -34,7 +36,14 @@ from recbole_diffusion.quick_start.saved_run import load_run
 from recbole_diffusion.trainer.randomness import own_randomness
 from recbole_diffusion.trainer.scoring import check_finite
 
+logger = getLogger(__name__)
+
 FILES = {"map": "item_map", "guidance": "guidance", "steps": "steps"}
+WHAT = {
+    "map": "generating vectors and laying them out with the items",
+    "guidance": "ranking the validation rows with each guidance weight",
+    "steps": "ranking the validation rows with each number of reverse steps",
+}
 METHODS = ("tsne", "pca")
 WEIGHTS = (0.0, 1.0, 2.0, 4.0)
 ROWS = 300
@@ -94,21 +103,23 @@ def draw(
     except OSError as error:
         raise ValueError(f"cannot write to {folder}: {error.strerror}") from error
     report = {"title": f"{config['model']} on {config['dataset']}", "files": []}
-    for kind in kinds:
+    measured = run.trainer, run.valid_data
+    for place, kind in enumerate(kinds, start=1):
+        begin = monotonic()
+        logger.info(f"picture {place} of {len(kinds)}, {kind}: {WHAT[kind]}")
         if kind == "map":
             drawn = item_map(run, method, rows)
         elif kind == "guidance":
-            drawn = guidance_curve(
-                run.trainer, run.valid_data, WEIGHTS if weights is None else weights
-            )
+            drawn = guidance_curve(*measured, WEIGHTS if weights is None else weights, True)
         else:
-            drawn = steps_curve(run.trainer, run.valid_data, steps)
+            drawn = steps_curve(*measured, steps, True)
         png, page = folder / f"{FILES[kind]}.png", folder / f"{FILES[kind]}.html"
         write_png, write_html = (map_png, map_html) if kind == "map" else (curve_png, curve_html)
         write_png(png, report["title"], drawn)
         write_html(page, report["title"], drawn)
         report["files"] += [str(png), str(page)]
         report[kind] = drawn
+        logger.info(f"{page}, {monotonic() - begin:.1f} s")
     return report
 
 

@@ -1,16 +1,14 @@
 """What is in a data set, and how is it split?"""
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pandas as pd
 
 from recbole_diffusion.data.seen_before import share_seen_before
+from recbole_diffusion.quick_start.data_line import stamp, unit_of
 from recbole_diffusion.quick_start.protocol_line import measured, protocol_line
 from recbole_diffusion.quick_start.quick_start import read_data
 
 QUANTILES = {"least": 0, "10 %": 0.1, "median": 0.5, "90 %": 0.9, "most": 1}
-YEARS = (1980, 2100)  # what a stamp must lie in to be taken for seconds or milliseconds
 MOST_BARS = 30  # of a histogram
 
 
@@ -119,24 +117,13 @@ def _histogram(count):
 def _times(time):
     """First and last stamp, as dates where they can be, and the interactions in equal spans."""
     bars, edges = np.histogram(time, bins=MOST_BARS)
-    unit = next((unit for unit in (1, 1000) if _is_date(time, unit)), None)
+    unit = unit_of(time)
     return {
-        "first": _stamp(float(time.min()), unit),
-        "last": _stamp(float(time.max()), unit),
+        "first": stamp(float(time.min()), unit),
+        "last": stamp(float(time.max()), unit),
         "interactions": bars.tolist(),
-        "edges": [_stamp(edge, unit) for edge in edges.tolist()],
+        "edges": [stamp(edge, unit) for edge in edges.tolist()],
     }
-
-
-def _is_date(time, unit):
-    first, last = (datetime(year, 1, 1, tzinfo=UTC).timestamp() * unit for year in YEARS)
-    return first <= time.min() and time.max() < last
-
-
-def _stamp(value, unit):
-    if unit is None:
-        return value
-    return datetime.fromtimestamp(value / unit, UTC).isoformat(" ", "seconds")[:19]
 
 
 def _history(part):

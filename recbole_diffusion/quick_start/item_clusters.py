@@ -11,6 +11,8 @@ from recbole_diffusion.data.embeddings import read_item_embeddings
 from recbole_diffusion.trainer.choose import get_trainer
 from recbole_diffusion.trainer.randomness import own_randomness
 
+logger = getLogger(__name__)
+
 
 def item_clusters(config, dataset):
     """Clusters the items; the same seed and data give the same clusters.
@@ -90,7 +92,7 @@ def light_gcn_embeddings(config, dataset):
     settings = {key: config[key] for key in of_kind("clusters") if config[key] is not None}
     settings |= {"epochs": config["cluster_epochs"], "BEHAVIOR_FIELD": None, "behavior_from": None}
     own = Config("LightGCN", config["dataset"], config_dict=settings)
-    getLogger().info(f"training LightGCN for {own['epochs']} epochs to cluster the items")
+    logger.info(f"training LightGCN for {own['epochs']} epochs to cluster the items")
     with own_randomness(config["seed"]):
         sampler = Sampler(["train"], [dataset]).set_phase("train")
         model = own.model_class(own, dataset).to(own["device"])

@@ -17,6 +17,8 @@ from recbole_diffusion.quick_start.split_seed import split_seed
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.fields import RUN
 
+logger = getLogger(__name__)
+
 # RecBole's lists of the keys that both trainings have in common, as those of overall.yaml.
 SHARED_LISTS = ("General", "Evaluation", "Dataset")
 
@@ -98,8 +100,8 @@ def train_first(config, fit):
     settings["data_path"] = str(Path(config["data_path"]).parent)  # RecBole added the data's name
     same = {"hidden_size": config["hidden_size"], "split_seed": split_seed(config)}
     settings = as_texts(settings) | same | own
-    getLogger().info(f"training {config['pretrain']} first, for the items' embeddings")
+    logger.info(f"training {config['pretrain']} first, for the items' embeddings")
     trainer, *_ = fit(Config(config["pretrain"], config["dataset"], None, settings), saved=True)
     score = trainer.best_valid_score
-    getLogger().info(f"{config['pretrain']}: validation {config['valid_metric']} {score:.6f}")
+    logger.info(f"{config['pretrain']}: validation {config['valid_metric']} {score:.6f}")
     return trainer.saved_model_file

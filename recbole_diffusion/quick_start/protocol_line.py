@@ -68,6 +68,21 @@ def protocol_line(found):
     return ", ".join(part for part in parts if part)
 
 
+def split_line(config, parts):
+    """How many rows a run has, and how it is measured.
+
+    Args:
+        config (Config): the run's configuration.
+        parts (list of Dataset): the built training, validation and test data, None for none.
+
+    Returns:
+        str: a line without a full stop.
+    """
+    train, valid, test = (0 if part is None else len(part) for part in parts)
+    said = f"{train:,} training and {valid:,} validation rows"
+    return f"{said}; {protocol_line(measured(config, parts[2]))}" if test else said
+
+
 def _ranked(found):
     mode = found["eval_args"].get("mode", "full")
     mode = mode["test"] if isinstance(mode, dict) else mode

@@ -26,11 +26,12 @@ from recbole_diffusion.data.digest import interactions
 from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.loading import CheckedRows, DataNotFoundError
 from recbole_diffusion.evaluator.divisors import over_all_rows, over_all_users
+from recbole_diffusion.quick_start.data_line import data_line
 from recbole_diffusion.quick_start.explain import naming_columns, naming_settings
 from recbole_diffusion.quick_start.item_clusters import item_clusters, wrong_clusters
 from recbole_diffusion.quick_start.item_table import item_table
-from recbole_diffusion.quick_start.log import begin_log
-from recbole_diffusion.quick_start.protocol_line import measured, protocol_line
+from recbole_diffusion.quick_start.log import begin_log, log_file
+from recbole_diffusion.quick_start.protocol_line import measured, protocol_line, split_line
 from recbole_diffusion.quick_start.split_seed import split_seed
 from recbole_diffusion.trainer import checkpoint
 from recbole_diffusion.trainer.choose import get_trainer
@@ -39,6 +40,8 @@ from recbole_diffusion.trainer.fields import RUN
 from recbole_diffusion.trainer.randomness import own_randomness
 from recbole_diffusion.trainer.saving import newest_last
 from recbole_diffusion.trainer.trainer import TrainerHooks
+
+logger = getLogger(__name__)
 
 MOST_INVERTED = 15_000  # items by items, as EASE does: 30,000 took 15 to 18 GB
 
@@ -60,16 +63,17 @@ def run_recbole_diffusion(
 
     Returns:
         dict: model, dataset, seed, device, recbole (its version), config, best_epoch, epochs,
-        stopped_by, best_valid_result, walk (how few reverse steps were found to rank as all do,
-        see `ShortWalkHooks.find_steps`; or None),
-        protocol (split, rows, masking and device in words),
-        test_result, test_result_all_users (None unless asked for),
+        stopped_by, best_valid_result, curve (see `TrainerHooks`), walk (how few reverse steps were
+        found to rank as all do, see `ShortWalkHooks.find_steps`; or None), protocol (split,
+        rows, masking and device in words), test_result, test_result_all_users (None unless asked
+        for),
         test_result_all_rows (None unless test rows without history were counted),
         never_trained_items (see `NeverTrainedAudit`; ``barred_all_rows`` are its metrics over
         all test rows), split, build_seconds (of the model, with what it trains first),
         train_seconds, valid_seconds, eval_seconds, peak_memory_mb, parameters, checkpoint, and
-        processes, how many shared the work (seconds and memory are the first one's);
-        ``result_file`` writes the same as JSON.
+        processes, how many shared the work (seconds and memory are the first one's),
+        and log, the file of the log (None where the program has a log of its own); ``result_file``
+        writes the same as JSON.
 
     Raises:
         ConfigError: on a setting that is unknown or out of range.
@@ -82,6 +86,7 @@ def run_recbole_diffusion(
     config = Config(model, dataset, config_file_list, config_dict)
     fitted = fit(config, saved)
     trainer, test_data, split = fitted.trainer, fitted.test_data, fitted.split
+    trainer.doing = "test"
     test_result = trainer.evaluate(
         test_data, load_best_model=saved, show_progress=config["show_progress"]
     )
@@ -98,6 +103,7 @@ def run_recbole_diffusion(
         "split": split,
         "eval_seconds": round(trainer.eval_seconds, 2),
         "checkpoint": trainer.saved_model_file if saved else None,
+        "log": log_file(),
     }
     if config["result_file"] and ranks.first():
         write_json(config["result_file"], result)
@@ -125,6 +131,7 @@ def training_report(config, trainer):
         "epochs": trainer.epochs_done,
         "stopped_by": trainer.stopped_by,
         "best_valid_result": trainer.best_valid_result,
+        "curve": trainer.curve,
         "walk": trainer.walk_report,
         "build_seconds": round(trainer.build_seconds, 2),
         "train_seconds": round(trainer.train_seconds, 2),
@@ -174,13 +181,14 @@ def fit(config, saved=True, after_validation=None):
         refuse_what_cannot_be_shared(config, get_trainer(config))
     init_seed(config["seed"], config["reproducibility"])
     begin_log(config)
-    logger = getLogger()
-    logger.debug(config)
+    getLogger().debug(config)
 
     data, (train_data, valid_data, test_data) = read_data(config)
     split = dict(getattr(data, "split_report", {}))
-    logger.info("split: " + ", ".join(f"{key} {value}" for key, value in split.items()))
-    logger.info(f"device: {config['device']}")
+    getLogger().info("split: " + ", ".join(f"{key} {value}" for key, value in split.items()))
+    getLogger().info(f"device: {config['device']}")
+    parts = [loader and loader._dataset for loader in (train_data, valid_data, test_data)]
+    logger.info(f"split: {split_line(config, parts)}")
     if ranks.count() > 1:
         _refuse_differences(config, train_data._dataset)
         logger.info(f"{ranks.count()} processes share every batch")
@@ -194,6 +202,11 @@ def fit(config, saved=True, after_validation=None):
         trainer = get_trainer(config)(config, network)
         trainer.attach(train_data._dataset)
         trainer.build_seconds = build_seconds
+        count = sum(p.numel() for p in network.parameters())
+        logger.info(
+            f"{config['model']}, {count:,} parameters, made in {build_seconds:.1f} s; seed "
+            f"{config['seed']}"
+        )
         if resume_file:
             trainer.resume_checkpoint(resume_file)
         trainer.fit(
@@ -260,15 +273,33 @@ def _refuse_differences(config, dataset):
 
 def _refuse_what_does_not_fit(config, data):
     getLogger().info(data)
-    if max(config["topk"]) >= data.item_num:  # the padding is one of item_num
-        raise DataError(
-            f"topk {config['topk']} asks for more than the {data.item_num - 1} items there are"
-        )
+    logger.info(data_line(config, data))
+    _cut_topk(config, data.item_num - 1)  # without the padding
     if traits.of(config.model_class).inverts_items and data.item_num > MOST_INVERTED:
         raise DataError(
             f"{config['model']} inverts a dense matrix of {data.item_num} x {data.item_num} items, "
             f"which takes tens of GB and up to an hour: it is not run above {MOST_INVERTED} items"
         )
+
+
+def _cut_topk(config, items):
+    """Leaves out the k of the metrics that are more than there are items.
+
+    Raises:
+        DataError: if there are no items.
+    """
+    topk, metric = config["topk"], config["valid_metric"]
+    if max(topk) <= items:
+        return
+    if items < 1:
+        raise DataError(f"{config['dataset']} has no items")
+    config["topk"] = [k for k in topk if k <= items] or [items]
+    said = f"topk is {topk}, but there are {items} items: it is cut to {config['topk']}"
+    name, at, k = str(metric).partition("@")
+    if at and int(k) not in config["topk"]:
+        config["valid_metric"] = f"{name}@{config['topk'][-1]}"
+        said += f", and valid_metric to {config['valid_metric']}"
+    getLogger().warning(said)
 
 
 def _resume_file(config):

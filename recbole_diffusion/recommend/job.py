@@ -7,9 +7,7 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
-from recbole_diffusion import __version__
+from recbole_diffusion import __version__, progress
 from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.recommend.files import WRITTEN, join, put_text, read_ids, tables, write
 from recbole_diffusion.recommend.machines import cluster, lists_of, on_cluster
@@ -118,8 +116,7 @@ def recommend_file(
             what = (checkpoint, model, recommender.seed, options, output.suffix)
             made = on_cluster(ray, cpus, *what, left)
         done = len(everybody) - sum(sizes[number] for number in left)
-        bar = {"unit": "user", "mininterval": 1, "disable": not show_progress, "initial": done}
-        with tqdm(total=len(everybody), **bar) as bar:
+        with progress.bar(len(everybody), "users", show_progress, "user", done) as bar:
             for number, lists, counts, node in made:
                 write(lists, parts[number])
                 put_text(json.dumps(counts), parts[number].with_suffix(".json"))

@@ -25,7 +25,7 @@ class EvaluationHooks:
             eval_data (DataLoader): the rows to rank.
             load_best_model (bool): load the best checkpoint first.
             model_file (str): load this checkpoint instead.
-            show_progress (bool): a progress bar.
+            show_progress (bool): a progress bar, if standard error is a terminal.
 
         Returns:
             dict: metric name to value, None if there are no rows.
@@ -41,8 +41,8 @@ class EvaluationHooks:
         begin = monotonic()
         asked = asked_by_row(self.model, self.evaluation_seed, eval_data._dataset)
         show_progress = show_progress and ranks.first()
-        with asked, sharing(eval_data):
-            result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        with asked, sharing(eval_data), self._bar_of_ranking(len(eval_data), show_progress):
+            result = super().evaluate(eval_data, load_best_model=False, show_progress=False)
         self.eval_seconds = monotonic() - begin
         self.never_trained = self._audit.report(self.eval_collector.data_struct, self.evaluator)
         return ranks.from_first(lambda: floats(result))  # machines may round differently
@@ -52,7 +52,13 @@ class EvaluationHooks:
         scores = self._audit.collect(scores, rows, positive_u, positive_i)
         if self.observer is not None:
             self.observer.collect(scores, rows, positive_u, positive_i)
+        self._ranked()
         return rows, scores, positive_u, positive_i
+
+    def _neg_sample_batch_eval(self, batched_data):
+        ranked = super()._neg_sample_batch_eval(batched_data)
+        self._ranked()
+        return ranked
 
 
 def floats(result):

@@ -1,5 +1,7 @@
 """How few reverse steps rank as all of them do? Asked once, of the best model, on validation."""
 
+import math
+from logging import getLogger
 from time import monotonic
 
 import torch
@@ -10,6 +12,8 @@ from recbole_diffusion.evaluator.curves import changed
 from recbole_diffusion.evaluator.gathering import in_order
 from recbole_diffusion.evaluator.ranked_rows import agreement
 from recbole_diffusion.trainer import checkpoint
+
+logger = getLogger(__name__)
 
 TOP = 20  # items of the lists that are compared
 NEARLY = 0.01  # share of the agreement of two full walks that a shorter one may stay below
@@ -85,8 +89,9 @@ class ShortWalkHooks:
             the seconds of all this.
         """
         begin, T, metric = monotonic(), self.model.diffusion.steps, self.config["valid_metric"]
-        self.logger.info(f"walk: how few steps rank the validation rows as all {T} do?")
+        logger.info(f"walk: how few steps rank the validation rows as all {T} do?")
         lists, full, seconds = self._walked(valid_data, T, 0, show_progress)
+        self.search_ends = begin + most_walks(T) * seconds
         self.logger.info(f"walk: {T} steps take {seconds:.1f} s, {metric} {self._score(full):.6f}")
         others, _, _ = self._walked(valid_data, T, 1, show_progress)
         draws, between = not torch.equal(lists, others), _shared(lists, others)
@@ -106,10 +111,12 @@ class ShortWalkHooks:
         steps = fewest(T, ranks_as_all)
         self.model.take_steps(steps)
         metrics = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
-        self.logger.info(
-            f"walk: {steps} of {T} steps from here on; top-{TOP} agreement with all "
-            f"{tried[steps]['agreement']:.4f}, of two walks over all {between:.4f}; {metric} "
-            f"{self._score(metrics):.6f} with {steps}, {self._score(full):.6f} with {T}"
+        self.search_ends = None
+        logger.info(
+            f"walk: {steps} of {T} steps from here on, found in {monotonic() - begin:.1f} s; "
+            f"top-{TOP} agreement with all {tried[steps]['agreement']:.4f}, of two walks over all "
+            f"{between:.4f}; {metric} {self._score(metrics):.6f} with {steps}, "
+            f"{self._score(full):.6f} with {T}"
         )
         return {
             "steps": steps,
@@ -127,6 +134,7 @@ class ShortWalkHooks:
         """Top items of every row, shape: [n_rows, 20], metrics, and seconds without the lists."""
         observer, seed = self.observer, self.evaluation_seed
         self.observer, self.evaluation_seed = TopLists(), seed + other_seed
+        self.doing = f"walk of {steps} steps, of {self.model.diffusion.steps}"
         try:
             with changed(self.model, levels=self.model.short_levels(steps)):
                 result = self.evaluate(valid_data, False, show_progress=show_progress)
@@ -142,6 +150,21 @@ class ShortWalkHooks:
 
 def _shared(a, b):
     return agreement(a.numpy(), b.numpy())
+
+
+def most_walks(T):
+    """How many walks over all T levels a search costs as much as, at most.
+
+    Two of them and the last evaluation, at most two for 1, 2, 4 and so on steps, and one for each
+    number between.
+
+    Args:
+        T (int): number of levels.
+
+    Returns:
+        int: walks.
+    """
+    return 4 + math.ceil(math.log2(T))
 
 
 def fewest(most, enough):

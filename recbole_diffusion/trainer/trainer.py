@@ -2,6 +2,7 @@
 
 import math
 import secrets
+from functools import partial
 from pathlib import Path
 from time import monotonic, strftime
 
@@ -19,6 +20,7 @@ from recbole_diffusion.trainer.randomness import set_random_states
 from recbole_diffusion.trainer.saving import SavingHooks
 from recbole_diffusion.trainer.scoring import ScoresError, cause
 from recbole_diffusion.trainer.short_walks import ShortWalkHooks
+from recbole_diffusion.trainer.telling import TellingHooks
 
 
 class BudgetSpent(Exception):
@@ -32,30 +34,32 @@ class LossError(ValueError):
 class WatchedLoader:
     """A training loader that counts its batches and ends the epoch when time is up.
 
-    One batch is always given, so that there is a loss. Of several processes the first one whose
-    time is up ends it for all.
+    ``bar`` gives, within its block, a function to call after each batch. One batch is always given,
+    so that there is a loss. Of several processes the first one whose time is up ends it for all.
     """
 
-    def __init__(self, loader, deadline):
-        self.loader, self.deadline = loader, deadline
+    def __init__(self, loader, deadline, bar):
+        self.loader, self.deadline, self.bar = loader, deadline, bar
         self.batch, self.cut = -1, False
 
     def __len__(self):
         return len(self.loader)
 
     def __iter__(self):
-        for rows in self.loader:
-            self.batch += 1
-            yield rows
-            if self.deadline < math.inf and any(ranks.summed([monotonic() >= self.deadline])):
-                self.cut = True
-                return
+        with self.bar(len(self)) as done:
+            for rows in self.loader:
+                self.batch += 1
+                yield rows
+                done()
+                if self.deadline < math.inf and any(ranks.summed([monotonic() >= self.deadline])):
+                    self.cut = True
+                    return
 
     def __getattr__(self, name):
         return getattr(self.loader, name)
 
 
-class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks, SharedTraining):
+class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks, TellingHooks, SharedTraining):
     """What every trainer here does beyond RecBole's; mixed in before a RecBole trainer.
 
     ``config`` keys read: ``lr_scheduler``, ``adam_betas``, ``max_train_seconds``, ``resume``,
@@ -75,6 +79,9 @@ class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks, SharedTraining)
         evaluation_seed (int): of the random generator that evaluations have for themselves.
         walk_report (dict): why scoring takes as many reverse steps as were found, see
             `ShortWalkHooks.find_steps`; or None.
+        doing (str): what is ranked now, in words, for a bar.
+        search_ends (float): when a search for a shorter walk is over at the latest, of `monotonic`;
+            None where none is going on.
         observer: what else looks at the ranked rows, with ``collect`` as the audit has it; or None.
     """
 
@@ -108,6 +115,10 @@ class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks, SharedTraining)
         self.curve = []
         self.evaluation_seed = config["seed"]
         self.observer = None
+        self.doing = "ranking"
+        self.search_ends = None
+        self._ranked = None
+        self._has_validation = False
         self.walk_report = None
         self.item_counts = self.trained_items = None
         self.dataset = None
@@ -185,6 +196,7 @@ class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks, SharedTraining)
                 generator.set_state(state.cpu())
 
         def after_validation(epoch, score):
+            self._tell_epoch(epoch, score)
             self._end_of_epoch(epoch)
             if callback_fn:
                 callback_fn(epoch, score)
@@ -244,10 +256,11 @@ class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks, SharedTraining)
             deadline = self._begin + left
         if self._budget_spent:
             raise BudgetSpent  # here where there is no validation, else after it
-        begin = monotonic()
+        self._epoch_begin = begin = monotonic()
         self._epoch = epoch_idx
-        self._watched = WatchedLoader(train_data, deadline)
-        loss = super()._train_epoch(self._watched, epoch_idx, loss_func, show_progress)
+        bar = partial(self._bar_of_epoch, show_progress=show_progress)
+        self._watched = WatchedLoader(train_data, deadline, bar)
+        loss = super()._train_epoch(self._watched, epoch_idx, loss_func, False)
         self.train_seconds += monotonic() - begin
         self.epochs_done = epoch_idx + 1
         if self._watched.cut:
@@ -271,6 +284,7 @@ class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks, SharedTraining)
 
     def _valid_epoch(self, valid_data, show_progress=False):
         begin = monotonic()
+        self.doing = f"validation after epoch {self._epoch + 1}"
         score, result = super()._valid_epoch(valid_data, show_progress)
         self._valid_result = result
         self.valid_seconds += monotonic() - begin
@@ -288,7 +302,10 @@ class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks, SharedTraining)
         self.tensorboard.add_scalar("Train/learning_rate", rate, epoch_idx)
         self.tensorboard.add_scalar("Train/seconds", self.train_seconds, epoch_idx)
         # Called after every epoch, before its validation; what ends with one is stored after it.
-        if self._has_validation and (epoch_idx + 1) % self.eval_step != 0:
+        if self._has_validation and (epoch_idx + 1) % self.eval_step == 0:
+            return
+        self._tell_epoch(epoch_idx)
+        if self._has_validation:
             self._end_of_epoch(epoch_idx)
 
 

@@ -42,7 +42,18 @@ ENVIRONMENT = {
 
 
 def tune(
-    model, dataset, space, trials, search, scheduler, concurrent, address, output, files, settings
+    model,
+    dataset,
+    space,
+    trials,
+    search,
+    scheduler,
+    concurrent,
+    address,
+    output,
+    files,
+    settings,
+    quiet=False,
 ):
     """Searches for the settings that are best on validation.
 
@@ -62,6 +73,7 @@ def tune(
         output (str or Path): the folder; None is ``tune/<model>-<dataset>``.
         files (list of str): YAML files of settings of every trial.
         settings (dict): settings of every trial, over those of the files.
+        quiet (bool): say nothing of trials but how they fail.
 
     Returns:
         dict: ``metric``, ``bigger`` (whether more is better), ``trials`` (a list of dict, the best
@@ -82,7 +94,7 @@ def tune(
     refuse_other(output, study)
     with alone_in(output):
         claim(output, study)
-        folders = search_with_ray(study, config, space, concurrent, address, output)
+        folders = search_with_ray(study, config, space, concurrent, address, output, quiet)
         return conclude(study, config, folders, output)
 
 
@@ -160,7 +172,7 @@ def _check_values(space, settings_with, model, dataset, file):
                 raise ConfigError(f"{file}: {error}") from error
 
 
-def search_with_ray(study, config, space, concurrent, address, output):
+def search_with_ray(study, config, space, concurrent, address, output, quiet=False):
     """Runs the trials, or those that are left.
 
     Args:
@@ -168,6 +180,7 @@ def search_with_ray(study, config, space, concurrent, address, output):
         concurrent (int): trials at once.
         address (str): of a Ray cluster; None starts Ray here, if none was started.
         output (Path): the folder.
+        quiet (bool): as of `tune`.
 
     Returns:
         list of Path: folders of the trials, each with a ``trial.json``.
@@ -189,6 +202,7 @@ def search_with_ray(study, config, space, concurrent, address, output):
     from recbole_diffusion.tune.callback import Watch
 
     trials = output / "ray"
+    of = study["trials"] if searcher else len(points["grid_search"])
 
     named = os.environ.get(NAMED)
 
@@ -222,7 +236,7 @@ def search_with_ray(study, config, space, concurrent, address, output):
                     name=trials.name,
                     storage_path=str(output),
                     verbose=0,
-                    callbacks=[Watch(mode, config["valid_metric"], trials)],
+                    callbacks=[Watch(mode, config["valid_metric"], trials, of, concurrent, quiet)],
                 ),
             )
         results = tuner.fit()

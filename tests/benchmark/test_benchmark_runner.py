@@ -14,7 +14,7 @@ from warm import WARM, WarmCommand, until
 from recbole_diffusion.benchmark import process
 from recbole_diffusion.benchmark.journal import read_journal
 from recbole_diffusion.benchmark.plan import make_plan
-from recbole_diffusion.benchmark.runner import Runner, duration
+from recbole_diffusion.benchmark.runner import Runner
 from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 
 BROKEN = """
@@ -415,15 +415,6 @@ def test_a_benchmark_killed_again_and_again_gives_the_table_of_one_left_alone(
     if kills == IN_TRAININGS:
         for run in resumed:  # that before which it was killed counts twice, and no other
             assert again[run] == every[run] + 1
-
-
-def test_a_duration_is_said_as_people_do():
-    assert [duration(s) for s in (3, 100, 5400, 7300)] == [
-        "3 s",
-        "2 min",
-        "1 h 30 min",
-        "2 h 02 min",
-    ]
 
 
 def test_threads_are_those_of_the_plan(shop, monkeypatch):

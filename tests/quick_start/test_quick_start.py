@@ -96,10 +96,16 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     assert json.loads(path.read_text()) == {"a": 1}
 
 
-def test_more_ranks_than_items_are_refused_with_both_numbers(run):
-    with pytest.raises(DataError, match=r"topk \[5, 21\] asks for more than the 20 items"):
-        run("SASRec", topk=[5, 21], valid_metric="NDCG@5")
-    assert run("SASRec", topk=[5, 20], valid_metric="NDCG@5")["test_result"]  # the control
+def test_ranks_beyond_the_items_are_cut_with_a_word(run, caplog):
+    cut = run("SASRec", topk=[5, 21], valid_metric="NDCG@21")
+    assert "topk is [5, 21], but there are 20 items: it is cut to [5], and" in caplog.text
+    assert "valid_metric to NDCG@5" in caplog.text and cut["config"]["valid_metric"] == "NDCG@5"
+    assert {name.partition("@")[2] for name in cut["test_result"]} == {"5"}
+    assert list(run("Pop", topk=30, valid_metric="NDCG@30")["config"]["topk"]) == [20]
+    caplog.clear()
+    whole = run("SASRec", topk=[5, 20], valid_metric="NDCG@5")  # the control
+    assert "cut" not in caplog.text and whole["config"]["topk"] == [5, 20]
+    assert whole["test_result"]["ndcg@5"] == cut["test_result"]["ndcg@5"]
 
 
 def test_models_of_knowledge_graphs_are_refused_before_any_data_are_read():

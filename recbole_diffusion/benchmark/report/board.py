@@ -9,6 +9,7 @@ import numpy as np
 from recbole_diffusion.benchmark.journal import JournalError, State, read_journal
 from recbole_diffusion.benchmark.report import statistics
 from recbole_diffusion.benchmark.report.users import read_users
+from recbole_diffusion.quick_start.still_rose import still_rose
 
 COSTS = {  # key of a result -> head of a column
     "build_seconds": "building s",
@@ -260,9 +261,7 @@ def _row(state, label, runs, table, no_users):
 
 def _rises(result):
     """Whether time ended a training whose last validation was its best."""
-    curve = result.get("curve") or []
-    last = curve[-1][0] if curve else result["epochs"]
-    return result["stopped_by"] == "max_train_seconds" and result["best_epoch"] >= last
+    return result["stopped_by"] == "max_train_seconds" and still_rose(result)
 
 
 def _settings(run, entry):

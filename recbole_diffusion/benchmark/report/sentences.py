@@ -8,6 +8,7 @@ from recbole_diffusion.benchmark.report.cells import (
     signed,
 )
 from recbole_diffusion.quick_start.protocol_line import protocol_line
+from recbole_diffusion.quick_start.still_rose import STILL_ROSE
 
 ALPHA = 0.05
 OTHER_TASK = 0.2  # difference in the share of targets seen before
@@ -137,7 +138,7 @@ def summary(board):
     if rising:
         said.append(
             f"{_listed(rising)} might rise with more time: training was ended by time while "
-            "validation still rose."
+            f"{STILL_ROSE}."
         )
     return said
 

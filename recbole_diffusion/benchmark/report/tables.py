@@ -18,6 +18,7 @@ from recbole_diffusion.benchmark.report.cells import (
     text_cell,
 )
 from recbole_diffusion.benchmark.report.sentences import ALPHA, ablation_sentences
+from recbole_diffusion.quick_start.still_rose import STILL_ROSE
 
 MOST_COLUMNS = 6  # of the accuracy table; the rest is in the CSV
 LEVEL = "†"
@@ -144,7 +145,7 @@ def _rising(row):
     if not row.rising:
         return ""
     seeds = "" if row.rising == len(row.seeds) else f" ({row.rising} of {len(row.seeds)} seeds)"
-    return f", ended by time while validation still rose{seeds}"
+    return f", ended by time while {STILL_ROSE}{seeds}"
 
 
 def _all_rows(board):
