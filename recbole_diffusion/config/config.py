@@ -176,6 +176,7 @@ class Config(HostConfig):
             elif settings.get("loss_type") == "BPR" and settings["train_neg_sample_args"] is None:
                 # a YAML of ours meant for CE
                 settings["train_neg_sample_args"] = _host_default("train_neg_sample_args")
+        self._leave_out_unread(settings)
         self._complete_split(settings)
         says = traits.of(self.model_class)
         settings.update(behavior_input=says.behavior_input, ordered_history=says.ordered_history)
@@ -187,6 +188,26 @@ class Config(HostConfig):
         if settings["crop_history"] is None:
             settings["crop_history"] = says.croppable
         return settings
+
+    def _leave_out_unread(self, settings):
+        """Drops what the data set's YAML says of columns that the user's ``load_col`` leaves out.
+
+        RecBole's own configuration files name the columns of ml-100k they need, without the rating
+        that the behaviours here are made of, or without times.
+        """
+        said = self.external_config_dict
+        if settings["MODEL_TYPE"] not in RANKERS or not {"load_col", "unload_col"} & set(said):
+            return
+        keys = ("BEHAVIOR_FIELD", "behavior_from", "target_behavior")
+        source = (settings["behavior_from"] or {}).get("field")
+        if source and not set(keys) & set(said) and not splits.is_loaded(said, source):
+            settings.update(dict.fromkeys(keys))
+            self._warn(
+                f"load_col leaves out '{source}', of which the behaviours of {self.dataset} are "
+                "made: all interactions are read as of one kind"
+            )
+        if not splits.is_loaded(said, settings["TIME_FIELD"]):
+            self._said_of_data = {}
 
     def _complete_split(self, settings):
         """Fills in what ``eval_args`` leaves out, the same for all kinds of ranking models."""

@@ -49,8 +49,11 @@ def has_times(settings, dataset):
         dataset (str): its name.
 
     Returns:
-        bool: True too where there is no such file; who loads it says so.
+        bool: True too where there is no such file to look into; who loads it says so.
     """
+    field = settings["TIME_FIELD"]
+    if not is_loaded(settings, field):
+        return False
     file = Path(str(settings["data_path"]), dataset, f"{dataset}.inter")
     try:
         with open(file, encoding=settings.get("encoding") or "utf-8", errors="replace") as lines:
@@ -58,9 +61,21 @@ def has_times(settings, dataset):
         columns = header.split(settings["field_separator"])
     except (OSError, LookupError, TypeError, ValueError):  # refused where the file is loaded
         return True
-    field, wanted = settings["TIME_FIELD"], _columns(settings, "load_col", "*")
-    loaded = wanted == "*" or field in wanted
-    return loaded and f"{field}:float" in columns and field not in _columns(settings, "unload_col")
+    return f"{field}:float" in columns
+
+
+def is_loaded(settings, field):
+    """Whether ``load_col`` and ``unload_col`` of some settings leave a column of interactions in.
+
+    Args:
+        settings (dict): both keys are read where they are there.
+        field (str): name of the column.
+
+    Returns:
+        bool: True where neither key speaks of interactions.
+    """
+    wanted = _columns(settings, "load_col", "*")
+    return (wanted == "*" or field in wanted) and field not in _columns(settings, "unload_col")
 
 
 def _columns(settings, key, default=()):
