@@ -1,8 +1,10 @@
 """How fast are the models here beside the same mathematics written plainly, or beside RecBole's?
 
+    python benchmarks/speed.py all
     python benchmarks/speed.py icddt --dataset jd
     python benchmarks/speed.py diffrec
     python benchmarks/speed.py dreamrec
+    python benchmarks/speed.py profile
     python benchmarks/speed.py sasrec
 
 Everything of a command is measured in one run, so that its ratios can be compared.
@@ -13,13 +15,17 @@ import argparse
 import speed_diffrec
 import speed_dreamrec
 import speed_icddt
+import speed_profile
 import speed_sasrec
+import speed_table
 
 MEASUREMENTS = {
+    "all": speed_table,
     "icddt": speed_icddt,
     "diffrec": speed_diffrec,
     "dreamrec": speed_dreamrec,
     "sasrec": speed_sasrec,
+    "profile": speed_profile,
 }
 
 

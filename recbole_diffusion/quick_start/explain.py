@@ -87,6 +87,8 @@ def _cause(config, error):
         return f"{config['model']} does not fit into memory ({line}){_words(_given(config))}"
     if "SparseAdam" in line:
         return f"learner is {config['learner']}, but {config['model']} has no sparse gradients"
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return f"compile is True, but the loss of {config['model']} cannot be compiled here: {line}"
     if config["enable_amp"]:
         return (
             f"enable_amp is True, but {config['model']} does not train in mixed precision on "

@@ -2,6 +2,7 @@
 
 import math
 import secrets
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from time import monotonic, strftime
@@ -63,7 +64,7 @@ class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks, TellingHooks, S
     """What every trainer here does beyond RecBole's; mixed in before a RecBole trainer.
 
     ``config`` keys read: ``lr_scheduler``, ``adam_betas``, ``max_train_seconds``, ``resume``,
-    ``candidates``, ``seed``.
+    ``candidates``, ``seed``, ``compile``.
 
     Attributes:
         saved_model_file (str): the best model.
@@ -204,7 +205,8 @@ class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks, TellingHooks, S
                 raise BudgetSpent
 
         try:
-            super().fit(train_data, valid_data, verbose, saved, show_progress, after_validation)
+            with self._compiled():
+                super().fit(train_data, valid_data, verbose, saved, show_progress, after_validation)
         except BudgetSpent:
             self.logger.info(
                 f"max_train_seconds = {self.config['max_train_seconds']} are over: training ends "
@@ -219,6 +221,19 @@ class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks, TellingHooks, S
             self._save_last(self.epochs_done - 1)
         self._after_fit(valid_data, show_progress)
         return self.best_valid_score, self.best_valid_result
+
+    @contextmanager
+    def _compiled(self):
+        """Within the block the model's loss is compiled, if that is asked for."""
+        if not self.config["compile"]:
+            yield
+            return
+        # dynamic: batches have histories of other lengths
+        self.model.calculate_loss = torch.compile(self.model.calculate_loss, dynamic=True)
+        try:
+            yield
+        finally:
+            del self.model.calculate_loss  # which hid the one of the class
 
     def _what_is_kept(self):
         if not (self._saved and self.best_epoch and Path(self.saved_model_file).is_file()):
