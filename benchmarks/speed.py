@@ -5,6 +5,7 @@
     python benchmarks/speed.py diffrec
     python benchmarks/speed.py dreamrec
     python benchmarks/speed.py profile
+    python benchmarks/speed.py attention
     python benchmarks/speed.py sasrec
 
 Everything of a command is measured in one run, so that its ratios can be compared.
@@ -12,6 +13,7 @@ Everything of a command is measured in one run, so that its ratios can be compar
 
 import argparse
 
+import speed_attention
 import speed_diffrec
 import speed_dreamrec
 import speed_icddt
@@ -26,6 +28,7 @@ MEASUREMENTS = {
     "dreamrec": speed_dreamrec,
     "sasrec": speed_sasrec,
     "profile": speed_profile,
+    "attention": speed_attention,
 }
 
 
