@@ -12,6 +12,8 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 
+from recbole_diffusion.model.layers.basic import dropout
+
 CAUSAL = [(256, 10, 64), (256, 50, 64), (64, 200, 64)]  # B, n, D
 DIFFERENTIAL = [(256, 10, 128, 2), (256, 50, 128, 2)]  # B, n, D, H
 
@@ -26,7 +28,7 @@ def causal(q, k, v, p):
     n = q.shape[1]
     later = torch.ones(n, n, dtype=torch.bool).triu(1)
     score = q @ k.transpose(1, 2) / math.sqrt(q.shape[2])
-    return F.dropout(score.masked_fill(later, -math.inf).softmax(dim=2), p) @ v
+    return dropout(score.masked_fill(later, -math.inf).softmax(dim=2), p, True) @ v
 
 
 def causal_of_torch(q, k, v, p):
@@ -39,7 +41,7 @@ def differential(q, k, v, p):
     """As in `DifferentialAttention`; q and k: [B, 2H, n, d], v: [B, H, n, 2d]."""
     score = q / math.sqrt(q.shape[-1]) @ k.transpose(-1, -2)
     first, second = score.softmax(dim=-1).chunk(2, dim=1)
-    return F.dropout(first - 0.2 * second, p) @ v
+    return dropout(first - 0.2 * second, p, True) @ v
 
 
 def differential_of_torch(q, k, v, p):
