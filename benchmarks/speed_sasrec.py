@@ -58,8 +58,8 @@ def targets_a_second(model, loader, optimizer, item, batches):
         batches (int): how many to time.
 
     Returns:
-        tuple of float: targets a second, and targets a second of the process's CPU time, which other
-        processes on the machine change less.
+        tuple of float: targets a second, and targets a second of the process's CPU time, which
+        other processes on the machine change less.
     """
     model.train()
     count, begin = 0, None
