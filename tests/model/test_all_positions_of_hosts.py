@@ -83,6 +83,8 @@ def test_windows_have_loss_and_gradients_of_one_row_a_prefix(name, settings, net
     host, _ = network(f"recbole:{name}", **settings)
     host.load_state_dict(model.state_dict())
     windows = whole(loader)
+    model.group_cost = 1
+    assert len(groups_by_length(windows["item_length"], 1)) > 2
     rows = one_row_a_prefix(windows)
     assert len(rows) == loader.n_targets * (3 if settings else 1) > 3 * len(windows)
     wanted = loss_and_gradients(host, rows)

@@ -573,7 +573,7 @@ def test_optuna_searches_ranges_and_choices_with_short_values(local_ray, shop):
 GATED = """
 import os
 import time
-from recbole_diffusion.model.sequential_recommender.gru4rec import GRU4Rec
+from recbole.model.sequential_recommender import GRU4Rec
 
 class Gated(GRU4Rec):
     def __init__(self, config, dataset):

@@ -22,3 +22,5 @@ class GRU4Rec(AllPositions, HostGRU4Rec):
     sequences longer than ``MAX_ITEM_LIST_LENGTH`` windows are cut, in which a target sees at least
     half as many items.
     """
+
+    group_cost = 1024  # it goes over the columns of a group one after the other
