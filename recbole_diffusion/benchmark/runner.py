@@ -57,6 +57,12 @@ class Runner:
             found = agree(self.plan, self.state.protocol, self.output)
             for line in found.lines:
                 self.say(line)
+            metric = self.plan.record()["metric"]
+            if found.protocol["valid_metric"] != metric:
+                raise ValueError(
+                    f"valid_metric is {metric}, which is beyond the items there are: give "
+                    f"--valid_metric={found.protocol['valid_metric']} and a topk that has it"
+                )
             self._begin(found)
             self._measure_external()
             runs = self.plan.runs()
@@ -313,8 +319,8 @@ class Runner:
             what = f"validation {metric} {record['result']['best_valid_result'][metric]:.4f}"
         self.say(
             f"[{at}/{of}] {record['label']} ({self._row(record['label'])}) {record['phase']} "
-            f"{record['number']}: {what}, "
-            f"{record['wall_seconds']:.0f} s; {progress.left(self._left(left))}"
+            f"{record['number']}: {what}, {record['wall_seconds']:.0f} s; "
+            f"{progress.left(self._left(left))}"
         )
 
     def _show(self, bar, left):

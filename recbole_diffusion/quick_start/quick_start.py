@@ -299,6 +299,7 @@ def _cut_topk(config, items):
     if at and int(k) not in config["topk"]:
         config["valid_metric"] = f"{name}@{config['topk'][-1]}"
         said += f", and valid_metric to {config['valid_metric']}"
+    config.warnings.append(said)
     getLogger().warning(said)
 
 

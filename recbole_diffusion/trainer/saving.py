@@ -1,5 +1,6 @@
 """What of a run is kept, when, and how does it go on from there?"""
 
+from logging import getLogger
 from pathlib import Path
 from time import monotonic
 
@@ -18,6 +19,8 @@ from recbole_diffusion.trainer.training_state import (
     restore_optimizers,
     restore_schedulers,
 )
+
+logger = getLogger(__name__)
 
 
 class SavingHooks:
@@ -131,7 +134,7 @@ class SavingHooks:
             self.start_epoch = self.epochs
         self.last_file, self.saved_model_file = str(resume_file), best
         self._resumed = state
-        self.logger.info(f"resumed from {resume_file} after epoch {state['epoch'] + 1}")
+        logger.info(f"resumed from {resume_file} after epoch {state['epoch'] + 1}")
 
     def _load_weights(self, path, state=None):
         state = checkpoint.load(path) if state is None else state

@@ -51,7 +51,7 @@ class ShortWalkHooks:
             walks = traits.of(type(self.model)).shorter_walk is not None
             if wanted == "auto" or (wanted is not None and not walks):
                 name = self.config["model"]
-                self.logger.info(f"walk_steps: {wanted}: {name} has no walk that could be shorter")
+                logger.info(f"walk_steps: {wanted}: {name} has no walk that could be shorter")
             return
         if not (valid_data and self._saved and self.best_epoch):
             self.logger.warning(

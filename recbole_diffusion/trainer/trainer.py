@@ -4,6 +4,7 @@ import math
 import secrets
 from contextlib import contextmanager
 from functools import partial
+from logging import getLogger
 from pathlib import Path
 from time import monotonic, strftime
 
@@ -22,6 +23,8 @@ from recbole_diffusion.trainer.saving import SavingHooks
 from recbole_diffusion.trainer.scoring import ScoresError, cause
 from recbole_diffusion.trainer.short_walks import ShortWalkHooks
 from recbole_diffusion.trainer.telling import TellingHooks
+
+logger = getLogger(__name__)
 
 
 class BudgetSpent(Exception):
@@ -208,7 +211,7 @@ class TrainerHooks(SavingHooks, ShortWalkHooks, EvaluationHooks, TellingHooks, S
             with self._compiled():
                 super().fit(train_data, valid_data, verbose, saved, show_progress, after_validation)
         except BudgetSpent:
-            self.logger.info(
+            logger.info(
                 f"max_train_seconds = {self.config['max_train_seconds']} are over: training ends "
                 f"in epoch {self.epochs_done}"
             )

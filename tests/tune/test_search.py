@@ -551,7 +551,7 @@ def test_ray_stops_what_falls_behind_keeps_what_is_done_and_tries_again_what_fai
     assert (best["stopped_by"], best["epoch"]) == ("epochs", 20)
     assert (stopped["stopped_by"], stopped["epoch"]) == ("scheduler", 2)
     assert "this rate fails" in failed["error"] and "failed" in printed
-    assert "stopped early" in printed and "trial 1: NDCG@10" in printed
+    assert "stopped early" in printed and "trial 1 of 3: NDCG@10" in printed
     assert [str(path) for path in Path("tune").resolve().rglob("*.pth")] == [best["checkpoint"]]
     files = sorted(Path("tune").rglob("trial.json"))
     times = [path.stat().st_mtime_ns for path in files]
