@@ -354,7 +354,18 @@ def read_dates(text):
     """
     # pandas takes a month for its first day, and 8:0 for a time.
     text = text.where(text.str.fullmatch(_DATE))
-    stamps = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
+    return nanoseconds(pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce"))
+
+
+def nanoseconds(stamps):
+    """Turns moments into nanoseconds since 1970.
+
+    Args:
+        stamps (pandas.Series): moments with a zone, NaT for none.
+
+    Returns:
+        numpy.ndarray: see :func:`read_dates`.
+    """
     limits = (limit.tz_localize("UTC") for limit in (pd.Timestamp.min, pd.Timestamp.max))
     # pandas 3 reads other years too, in coarser units.
     naive = stamps.where(stamps.between(*limits)).dt.tz_localize(None)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-import table
+import tokens
 
 
 def encode(column, noun, number, where):
@@ -20,8 +20,8 @@ def encode(column, noun, number, where):
     Raises:
         atomic.InputError: RecBole would not read a token back as it is.
     """
-    codes, tokens = table.tokens_to_codes(column, noun, where)
-    return np.array([number.setdefault(token, len(number)) for token in tokens])[codes]
+    codes, distinct = tokens.tokens_to_codes(column, noun, where)
+    return np.array([number.setdefault(token, len(number)) for token in distinct])[codes]
 
 
 def k_core(users, items, min_user, min_item):

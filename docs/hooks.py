@@ -136,9 +136,11 @@ def _data_sets(_):
         rows.append(
             (f"`{name}`", about["about"], *counts,
              f"{about['interactions']:,}" if "interactions" in about else "",
-             about["good_for"], about["licence"], page)
+             about["good_for"], about["licence"], page, "yes" if "fetch" in about else "by hand",
+             "known" if "sha256" in about else "not known")
         )  # fmt: skip
-    head = ("name", "what", "users", "items", "interactions", "good for", "licence", "from")
+    head = ("name", "what", "users", "items", "interactions", "good for", "licence", "from",
+            "fetched", "SHA-256")  # fmt: skip
     return _table(head, rows)
 
 

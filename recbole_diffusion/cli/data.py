@@ -7,7 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from recbole_diffusion.cli.parsing import OneLineParser, parse_settings
+from recbole_diffusion.cli.parsing import OneLineParser, one_line, parse_settings
 from recbole_diffusion.config.paths import properties_dir, scripts_dir
 
 DATA_HELP = """\
@@ -16,14 +16,18 @@ which data sets there are, what is in one, and how one is prepared
 list      every data set that is known by name, and those in --data_path (default: dataset)
 describe  counts of a data set and of its split, as a table; with --output=FOLDER also as a picture
           (PNG and HTML) and JSON. Any other --key=value is a setting of the run that would read it
+fetch     the original of a known name from its owner, where that serves it openly, into --folder
+          (default: raw): https, no more bytes than known, SHA-256 compared, then unpacked
 prepare   atomic files out of a raw file, in --data_path. --script=NAME takes a script of
           dataset_scripts/: that of a known name by default, else table, for a table of your own;
-          all other options are those of the script: prepare NAME --help
+          all other options are those of the script: prepare NAME --help. Says the SHA-256 of the
+          raw file, and whether it is that of the known original
 
 examples:
   recbole-diffusion data list
   recbole-diffusion data describe ml-100k
   recbole-diffusion data describe retail --model=DreamRec --output=pictures/retail
+  recbole-diffusion data fetch ml-1m
   recbole-diffusion data prepare retail --input events.csv
   recbole-diffusion data prepare shop --input log.csv --user buyer --item product --time bought"""
 
@@ -31,7 +35,7 @@ WIDTH = 100  # characters a line
 
 
 def data(arguments):
-    """``recbole-diffusion data list | describe NAME | prepare NAME``.
+    """``recbole-diffusion data list | describe NAME | fetch NAME | prepare NAME``.
 
     Args:
         arguments (list of str): as of ``DATA_HELP``.
@@ -43,7 +47,7 @@ def data(arguments):
         print(DATA_HELP)
         return 0
     what, *rest = arguments
-    ways = {"list": _list, "describe": _describe, "prepare": _prepare}
+    ways = {"list": _list, "describe": _describe, "fetch": _fetch, "prepare": _prepare}
     if what not in ways:
         raise ValueError(f"data {what}: there are {', '.join(ways)}")
     if what == "list":
@@ -77,6 +81,9 @@ def _list(arguments):
         counts = [f"{about[of]:,} {of}" for of in ("users", "items", "interactions") if of in about]
         said = [", ".join(counts), f"good for {about['good_for']}", f"licence: {about['licence']}"]
         print(_indented("; ".join(filter(None, said))))
+        sha256 = "known" if "sha256" in about else "not known"
+        openly = f"recbole-diffusion data fetch {name}" if "fetch" in about else "by hand"
+        print(_indented(f"to be had: {openly}; sha256 of the original: {sha256}"))
         if "script" in about:
             command = f"recbole-diffusion data prepare {name} --input {about['file']}"
             print(_indented(f"{command}  (from {about['page']})"))
@@ -164,7 +171,57 @@ def table(name, found):
     return "\n".join(lines)
 
 
+def _fetch(name, *arguments):
+    from recbole_diffusion.cli import fetching, originals
+
+    parser = OneLineParser(prog="recbole-diffusion data fetch", allow_abbrev=False)
+    parser.add_argument("--folder", default="raw", help="where originals are kept")
+    parser.add_argument(
+        "--unverified", action="store_true", help="keep a file that is not the known original"
+    )
+    options = parser.parse_args(arguments)
+    about = known().get(name)
+    if about is None:
+        raise ValueError(_unknown(name, known()))
+    if "fetch" not in about:
+        raise ValueError(
+            f"{name} is not served openly by its owners: get it by hand from {about['page']} "
+            f"(licence: {about['licence']})"
+        )
+    source = about["fetch"]
+    file = source["url"].rsplit("/", 1)[1]
+    path, sha256 = Path(options.folder) / file, (about.get("sha256") or {}).get(file)
+    if path.exists():
+        digest = originals.sha256_of(path)
+        what, words = originals.verdict(name, about, file, digest)
+        if what == "other" and not options.unverified:
+            raise ValueError(f"{path} is there, and {words}. Remove it to fetch it again")
+        print(f"{path} is already there")
+    else:
+        print(f"{source['url']} (licence: {about['licence']})", flush=True)
+        expected = None if options.unverified else sha256
+        digest = fetching.download(source["url"], path, expected, source["at_most"])
+    words = originals.verdict(name, about, file, digest)[1]
+    if sha256 is None:
+        words = f"UNVERIFIED: {words}; compare it with what you fetch another time"
+    print(f"sha256 of {path}: {digest} ({words})")
+    folder = path.with_suffix("")
+    if not folder.exists():
+        files = fetching.unpack(path, folder)
+        print(f"unpacked to {folder}: {', '.join(sorted(files))}")
+    script = "" if "script" in about else " --script=movielens"
+    print(f"next: recbole-diffusion data prepare {name}{script} --input {path}")
+    return 0
+
+
+def _unknown(name, sets):
+    near = difflib.get_close_matches(name, sets, n=1)
+    return f"no data set '{name}' is known" + (f"; did you mean '{near[0]}'?" if near else "")
+
+
 def _prepare(name, *arguments):
+    from recbole_diffusion.cli.originals import lines_about
+
     parser = OneLineParser(allow_abbrev=False, add_help=False)
     parser.add_argument("--script")
     parser.add_argument("--data_path", default="dataset")
@@ -176,11 +233,9 @@ def _prepare(name, *arguments):
         print("ml-100k is part of RecBole: nothing has to be prepared")
         return 0
     if not about and options.script is None and "--user" not in " ".join(rest):
-        near = difflib.get_close_matches(name, sets, n=1)
         raise ValueError(
-            f"no data set '{name}' is known"
-            + (f"; did you mean '{near[0]}'?" if near else "")
-            + " A table of your own needs --input=FILE --user=COLUMN --item=COLUMN; "
+            _unknown(name, sets)
+            + ". A table of your own needs --input=FILE --user=COLUMN --item=COLUMN; "
             "`recbole-diffusion data list` lists those that are known"
         )
     script = scripts / f"{options.script or about.get('script', 'table')}.py"
@@ -193,4 +248,10 @@ def _prepare(name, *arguments):
             f"{about['page']} (licence: {about['licence']})"
         )
     output = options.output or str(Path(options.data_path) / name)
+    if not {"-h", "--help"} & set(rest):
+        parser = OneLineParser(add_help=False)
+        parser.add_argument("--input", "--events")
+        raw = parser.parse_known_args(rest)[0].input
+        for line in [] if raw is None else lines_about(name, about, raw):
+            print(one_line(line), flush=True)
     return subprocess.run([sys.executable, script, *rest, "--output", output]).returncode

@@ -24,6 +24,7 @@ sys.path.remove(str(ROOT / "dataset_scripts"))
 
 RANK = {"view": 0, "favorite": 1, "cart": 2, "buy": 3}
 COLUMNS = {"user": "who", "item": "what", "behavior": "how", "time": "when"}
+DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": ";"}
 DATES = st.sampled_from(
     ["2017-11-25", "2017-11-25T08:00:00+08:00", "1970-01-01", "2017-11-25 08:00:00.5", "1969-12-31"]
     + ["2017-13-01", "2017-11-25T08:00:00Z", "25.11.2017", "2400-01-01", "soon"]
@@ -46,7 +47,7 @@ def tables(draw):
     nouns = draw(st.permutations(list(COLUMNS)))
     header = [COLUMNS[noun] for noun in nouns]
     rows = draw(st.lists(st.tuples(*(words[noun] for noun in nouns)), min_size=1, max_size=15))
-    delimiter, ending = draw(st.sampled_from([(",", ".csv"), ("\t", ".tsv")]))
+    delimiter, ending = draw(st.sampled_from([(",", ".csv"), ("\t", ".tsv"), (";", ".txt")]))
     text = io.StringIO(newline="")
     quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
     end = draw(st.sampled_from(["\n", "\r\n"]))
@@ -91,7 +92,7 @@ def read_table(content, ending, nouns):
             content = gzip.decompress(content)
         except (OSError, EOFError, ValueError):
             return None, True
-    delimiter = "," if ending.startswith(".csv") else "\t"
+    delimiter = DELIMITERS[ending[:4]]
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -162,12 +163,14 @@ def test_a_table_becomes_the_lines_that_another_reader_makes_of_it(made, behavio
     with own_folder():
         path = Path("t" + ending)
         path.write_bytes(content)
+        options["sep"] = ";" if ending.startswith(".txt") else None
 
-        def convert():
+        def convert(output="out", **policy):
             with contextlib.redirect_stdout(io.StringIO()):
-                table.convert(path, "out", **options)
+                table.convert(path, output, **options, **policy)
 
         _, said = attempt(kind, convert, (path.name,), leaves=("out/",))
+        _check_skipping(kind, convert, path, said)
         rows, may_be_refused = read_table(content, ending, nouns)
         if said is None:
             lines = Path("out/out.inter").read_bytes().decode().split("\n")
@@ -179,6 +182,23 @@ def test_a_table_becomes_the_lines_that_another_reader_makes_of_it(made, behavio
             accepted(kind, lines[-1] == "", "half a line at the end")
         elif rows is not None and not may_be_refused:
             raise Broken(f"a legal table is refused: {said}: {content!r}")
+
+
+def _check_skipping(kind, convert, path, said):
+    """Leaving bad lines out changes nothing where there are none, else leaves lines of the file."""
+
+    def skip():
+        convert("left", on_bad="skip")
+
+    _, still = attempt(f"{kind}, skipping", skip, (path.name,), leaves=("left/",))
+    if said is None:
+        same = still is None and (
+            Path("left/left.inter").read_bytes() == Path("out/out.inter").read_bytes()
+        )
+        accepted(kind, same, "a table without bad lines is another when they are left out")
+    elif still is None:
+        lines = Path("left/left.inter").read_bytes().decode().split("\n")
+        accepted(kind, len(lines) > 2 and lines[-1] == "", "nothing or half a line is left")
 
 
 def _utf8(content):
