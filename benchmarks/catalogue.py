@@ -145,33 +145,11 @@ def bytes_an_item(arguments):
     """What a user of an evaluation adds to the peak, for an item: dict."""
     peak = {}
     for users in (8, 40):
-        arguments.batch, arguments.budget = users, 0
         trainer, (_, _, test) = assembled(arguments, eval_users_per_batch=users)
-        if arguments.model == "Pop":
-            trainer.model.max_cnt = trainer.model.item_cnt.max() + 1
-        batch = next(iter(test))
-        trainer.model.eval()
-        trainer.evaluate([], load_best_model=False)
-        with Measured() as measured, torch.no_grad():
-            trainer.evaluate(OneBatch(test, batch), load_best_model=False)
+        with Measured() as measured:
+            trainer.evaluate(test, load_best_model=False)
         peak[users] = measured.MB
     return {"bytes": (peak[40] - peak[8]) * MB / 32 / arguments.items}
-
-
-class OneBatch:
-    """A loader that gives its first batch alone."""
-
-    def __init__(self, loader, batch):
-        self.loader, self.batch = loader, batch
-
-    def __len__(self):
-        return 1
-
-    def __iter__(self):
-        yield self.batch
-
-    def __getattr__(self, name):
-        return getattr(self.loader, name)
 
 
 PARTS = {"evaluate": evaluated, "train": trained, "bytes": bytes_an_item}
