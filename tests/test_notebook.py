@@ -1,4 +1,4 @@
-"""The notebook runs from its first cell to its last, and says nothing of a machine."""
+"""The notebooks run from their first cell to their last, and say nothing of a machine."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,15 @@ nbclient = pytest.importorskip("nbclient", reason="the extra `test` is not insta
 pytest.importorskip("ipykernel", reason="the extra `test` is not installed")
 import nbformat  # noqa: E402
 
-FILE = Path(__file__).resolve().parents[1] / "docs" / "notebooks" / "recommend.ipynb"
+FILES = sorted((Path(__file__).resolve().parents[1] / "docs" / "notebooks").glob("*.ipynb"))
+# Libraries that a notebook names in its first cell, and what it leaves behind.
+LEFT = {
+    "does_the_diffusion_count": (["statsmodels", "pyarrow"], "benchmark/ml-100k/journal.jsonl"),
+    "first_hour": (["statsmodels", "pyarrow", "plotly"], "benchmark/ml-100k/report.html"),
+    "journal": (["statsmodels", "pyarrow", "matplotlib"], "benchmark/ml-100k/journal.jsonl"),
+    "recommend": (["faiss", "onnx", "onnxscript", "onnxruntime"], "sasrec-onnx/model.onnx"),
+}
+by_name = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
 
 def texts(notebook):
@@ -17,7 +25,10 @@ def texts(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             yield cell.source
-            yield from (str(output) for output in cell.outputs)
+            for output in cell.outputs:
+                data = output.get("data", {})
+                shown = {kind: value for kind, value in data.items() if kind != "image/png"}
+                yield str(dict(output) | {"data": shown})
 
 
 def run(notebook, folder):
@@ -28,22 +39,26 @@ def run(notebook, folder):
     return client.execute()
 
 
-def test_the_notebook_was_run_and_names_no_path_of_a_machine():
-    cells = [cell for cell in nbformat.read(FILE, 4).cells if cell.cell_type == "code"]
+@by_name
+def test_a_notebook_was_run_and_names_no_path_of_a_machine(file):
+    notebook = nbformat.read(file, 4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert not [text for text in texts(nbformat.read(FILE, 4)) if re.search(r"/\w+/\w+/", text)]
-    assert FILE.stat().st_size < 100_000
+    assert not [text for text in texts(notebook) if re.search(r"/\w+/\w+/", text)]
+    assert file.stat().st_size < 100_000
     assert not [o for cell in cells for o in cell.outputs if o.output_type == "error"]
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path):
-    for extra in ("faiss", "onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(extra, reason="the extras ann and export are not installed")
-    notebook = nbformat.read(FILE, 4)
+@by_name
+def test_a_notebook_runs_from_its_first_cell_to_its_last(file, tmp_path):
+    libraries, left = LEFT[file.stem]
+    for library in libraries:
+        pytest.importorskip(library, reason=f"{library} is not installed")
+    notebook = nbformat.read(file, 4)
     done = run(notebook, str(tmp_path))
-    assert sum(text.count("\nassert ") for text in texts(done)) >= 4
-    assert (tmp_path / "sasrec-onnx" / "model.onnx").is_file()
+    assert sum(text.count("\nassert ") for text in texts(done)) >= 1
+    assert (tmp_path / left).is_file()
 
 
 @pytest.mark.slow
