@@ -27,7 +27,10 @@ OF_BENCHMARK = (
     "dataset", "model", "config_files",
 )  # fmt: skip
 SEVERAL = ("compare", "config_files")  # values, parted by spaces
-OF_PREPARE = ("input", "user", "item", "time", "behavior", "script", "data_path", "output")
+OF_PREPARE = (
+    "input", "user", "item", "time", "behavior", "sep", "encoding", "time_format", "on_bad",
+    "script", "data_path", "output",
+)  # fmt: skip
 KINDS = ("general", "sequential")  # of RecBole's models that rank items
 _KEY = re.compile(r"^([A-Za-z_][\w-]*):(?:.*?\s# \((bool|str (?:in|like) \[([^\]]*)\]))?")
 
@@ -115,6 +118,9 @@ def whole_parser(line=""):
     ways = made(commands, "data").add_subparsers()
     made(ways, "list", keys=["data_path"])
     made(ways, "describe", keys=["output", *OF_RUN, *settings]).add_argument("dataset_name")
+    fetch = made(ways, "fetch", keys=["folder"])
+    fetch.add_argument("--unverified", action="store_true")
+    fetch.add_argument("dataset_name")
     made(ways, "prepare", keys=OF_PREPARE).add_argument("dataset_name")
     return whole
 

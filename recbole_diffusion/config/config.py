@@ -196,9 +196,9 @@ class Config(HostConfig):
         that the behaviours here are made of, or without times.
         """
         said = self.external_config_dict
-        if settings["MODEL_TYPE"] not in RANKERS or not {"load_col", "unload_col"} & set(said):
+        if settings["MODEL_TYPE"] not in RANKERS or not {*of_kind("loaded")} & set(said):
             return
-        keys = ("BEHAVIOR_FIELD", "behavior_from", "target_behavior")
+        keys = of_kind("behaviors")
         source = (settings["behavior_from"] or {}).get("field")
         if source and not set(keys) & set(said) and not splits.is_loaded(said, source):
             settings.update(dict.fromkeys(keys))

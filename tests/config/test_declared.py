@@ -360,7 +360,7 @@ def test_a_stranger_that_declares_nothing_is_left_alone(tmp_path, monkeypatch):
 def test_a_transform_needs_its_share(transform, needed):
     with pytest.raises(ConfigError, match=f"transform is {transform}, which needs {needed}"):
         Config("SASRec", "mine", config_dict={"transform": transform})
-    given = {"transform": transform, needed: 0.5}
+    given = {"transform": transform, needed: 0.5, "all_positions": False}
     assert Config("SASRec", "mine", config_dict=given)[needed] == 0.5
     with pytest.raises(ConfigError, match="transform is 'user_defined', it must be one of"):
         Config("SASRec", "mine", config_dict={"transform": "user_defined"})
