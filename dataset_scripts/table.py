@@ -17,7 +17,8 @@ Lines that cannot be used (columns missing, no user, item, behaviour or time, ..
 the first ten are said with their reasons: ``--on_bad=error`` (default) then refuses the file,
 ``--on_bad=skip`` leaves them out. Repeated lines are kept and counted.
 
-The file is read in pieces; in memory are numbers (about 30 bytes a row) and the distinct tokens.
+The file is read in pieces; in memory are numbers (about 120 bytes a row at most) and the distinct
+tokens.
 Rows are written by user in order of first appearance, then by time. If all behaviours are among
 view, favorite, cart and buy, equal stamps are ordered that way; other ties stay in file order.
 
