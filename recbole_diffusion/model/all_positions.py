@@ -9,6 +9,7 @@ embeddings.
 import torch
 
 from recbole_diffusion.model.layers.cross_entropy import full_cross_entropy
+from recbole_diffusion.model.layers.sampled_softmax import ItemLoss
 from recbole_diffusion.model.positions import at, targets
 
 
@@ -44,8 +45,8 @@ class AllPositions:
     For models whose ``forward(item_seq, item_seq_len)`` makes a state of every position out of the
     items up to it, takes that at ``item_seq_len - 1`` with ``gather_indexes``, and ranks by its
     inner products with ``item_embedding``. The loss is RecBole's, ``loss_type`` CE or BPR: the mean
-    over the targets of a batch, whether they come one row a prefix or all of a window. Scores are
-    RecBole's.
+    over the targets of a batch, whether they come one row a prefix or all of a window; or with
+    ``loss: sampled`` the softmax over a sample, see ``ItemLoss``. Scores are RecBole's.
     """
 
     causal = True
@@ -53,6 +54,23 @@ class AllPositions:
     mean_loss = True
     inner_product = True
     group_cost = 256  # of `groups_by_length`
+
+    def __init__(self, config, dataset):
+        """Build RecBole's network, and the sampled loss if it is asked for.
+
+        Args:
+            config (Config): RecBole's keys, ``loss``, ``n_negatives``.
+            dataset (Dataset): the built training data.
+
+        Raises:
+            ValueError: if ``loss`` is sampled and ``loss_type`` is not CE.
+        """
+        super().__init__(config, dataset)
+        self.item_loss = ItemLoss(config, dataset)
+        if config["loss"] == "sampled" and self.loss_type != "CE":
+            raise ValueError(
+                f"loss is sampled, a softmax, but loss_type is {self.loss_type}: set loss_type: CE"
+            )
 
     def gather_indexes(self, output, gather_index):
         """RecBole's, the states at one position a row; or those at every position.
@@ -110,11 +128,17 @@ class AllPositions:
         Returns:
             torch.Tensor: shape: [].
         """
-        if interaction[self.POS_ITEM_ID].dim() == 1:
+        one_a_row, sampled = interaction[self.POS_ITEM_ID].dim() == 1, self.item_loss.items
+        if one_a_row and sampled is None:
             return super().calculate_loss(interaction)
+        weight = self.item_embedding.weight
+        if one_a_row:
+            state = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+            return self.item_loss(state, weight, interaction[self.POS_ITEM_ID]).mean()
         state, row, position, target = self.states_at_targets(interaction)
+        if sampled is not None:
+            return self.item_loss(state, weight, target).mean()
         if self.loss_type == "CE":
-            weight = self.item_embedding.weight
             return full_cross_entropy(state, weight, target, ranks_padding=True).mean()
         negative = interaction[self.NEG_ITEM_ID][row, position]  # [M, k]
         score = (state * self.item_embedding(target)).sum(dim=1, keepdim=True)  # [M, 1]

@@ -182,6 +182,8 @@ OF = {
     "ICDDT": {"n_heads": 2, "hidden_dropout_prob": 0.0, "embedding_dropout_prob": 0.0},
     "DiffuRec": {"n_heads": 2, "hidden_dropout_prob": 0.0, "embedding_dropout_prob": 0.0},
     "DimeRec": {"dropout_prob": 0.0, "dims_dnn": [16], "n_interests": 3},
+    "SASRec": {"n_heads": 2, "inner_size": 16},
+    "GRU4Rec": {"embedding_size": 8},
 }
 
 

@@ -122,7 +122,7 @@ def test_the_same_command_twice_gives_the_same_numbers_and_weights(model, run):
     "model, eval_step, epochs, more",  # killed in these epochs, counted from 0
     [(model, 1, [2], {}) for model in MODELS]
     + [(model, 2, [1, 2], {}) for model in ("ICDDT", "SASRec")]
-    + [(model, 1, [2], {"loss": "sampled", "n_negatives": 8}) for model in ("ICDDT", "DimeRec")],
+    + [(model, 1, [2], {"loss": "sampled", "n_negatives": 8}) for model in ("ICDDT", "DimeRec", "SASRec")],
 )
 def test_a_run_killed_in_an_epoch_and_resumed_ends_as_if_it_had_not_been(
     model, eval_step, epochs, more, run
