@@ -25,6 +25,7 @@ DIFFREC = ["DiffRec", "TDiffRec", "LDiffRec", "LTDiffRec"]
 NEXT_ITEM = ["ICDDT", "DiffuRec", "DreamRec", "DimeRec"]
 MODELS = [*NEXT_ITEM, "SASRec", "MultiVAE", "RecVAE", "LightGCN", *DIFFREC]
 PLATEAU = {"factor": 0.5, "patience": 0, "threshold": 0.5}  # lowers the rate nearly every epoch
+SAMPLED = {"loss": "sampled", "n_negatives": 8}
 
 
 class Killed(Exception):
@@ -122,7 +123,7 @@ def test_the_same_command_twice_gives_the_same_numbers_and_weights(model, run):
     "model, eval_step, epochs, more",  # killed in these epochs, counted from 0
     [(model, 1, [2], {}) for model in MODELS]
     + [(model, 2, [1, 2], {}) for model in ("ICDDT", "SASRec")]
-    + [(model, 1, [2], {"loss": "sampled", "n_negatives": 8}) for model in ("ICDDT", "DimeRec", "SASRec")],
+    + [(model, 1, [2], SAMPLED) for model in ("ICDDT", "DimeRec", "SASRec")],
 )
 def test_a_run_killed_in_an_epoch_and_resumed_ends_as_if_it_had_not_been(
     model, eval_step, epochs, more, run
