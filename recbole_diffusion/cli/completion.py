@@ -29,7 +29,7 @@ OF_BENCHMARK = (
 SEVERAL = ("compare", "config_files")  # values, parted by spaces
 OF_PREPARE = (
     "input", "user", "item", "time", "behavior", "sep", "encoding", "time_format", "on_bad",
-    "script", "data_path", "output",
+    "time_zone", "quoting", "script", "data_path", "output",
 )  # fmt: skip
 KINDS = ("general", "sequential")  # of RecBole's models that rank items
 _KEY = re.compile(r"^([A-Za-z_][\w-]*):(?:.*?\s# \((bool|str (?:in|like) \[([^\]]*)\]))?")
