@@ -91,7 +91,8 @@ class AllPositionsTrainDataLoader(NegSampleDataLoader):
 
     def _init_batch_size_and_step(self):
         share = self.sample_size / max(self.n_targets, 1)
-        self.step = max(1, round(self.config["train_batch_size"] * share))
+        pairs = max(self.negatives, 1)  # of one target, as RecBole's loader counts them
+        self.step = max(1, round(self.config["train_batch_size"] // pairs * share))
         self.set_batch_size(self.step)
 
     def collate_fn(self, index):

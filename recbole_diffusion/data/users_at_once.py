@@ -30,7 +30,9 @@ def bytes_of_a_user(config, dataset):
     if any("rec.meanrank" in metric_information[name.lower()] for name in config["metrics"]):
         per_item += OF_MEAN_RANKS
     if model.full_sort_predict is AbstractRecommender.full_sort_predict:  # asked pair by pair
-        per_item += OF_PAIRS * sum(value[0].numel() for value in dataset[:1].interaction.values())
+        rows = (dataset[:1], dataset[len(dataset) - 1 :])  # by length: the shortest and the longest
+        columns = (sum(value[0].numel() for value in row.interaction.values()) for row in rows)
+        per_item += OF_PAIRS * max(columns)
     return per_item * dataset.item_num
 
 

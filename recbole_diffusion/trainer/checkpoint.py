@@ -24,8 +24,15 @@ from recbole_diffusion.trainer.fields import RUN, wrong_field
 from recbole_diffusion.trainer.writing import reason, replacing
 
 FORMAT = 1
-# Settings that earlier versions did not have for all models, and what these did.
-BEFORE = {"all_positions": False}
+# Settings that earlier versions did not have, and what these did: of all models and of some.
+OF_ALL = {"compile": False}
+OF_SOME = {
+    "ICDDT": {"loss": "full", "n_negatives": 512},
+    "DiffuRec": {"loss": "full", "n_negatives": 512},
+    "DimeRec": {"loss": "published"},
+    "SASRec": {"loss": "full", "n_negatives": 512, "all_positions": False},
+    "GRU4Rec": {"loss": "full", "n_negatives": 512, "all_positions": False},
+}
 
 
 class CheckpointError(ValueError):
@@ -258,16 +265,21 @@ def config_text(config):
     return json.dumps(config.final_config_dict, default=str, sort_keys=True)
 
 
-def settings_of_a_run(text):
-    """The settings that decide what is trained, out of a `config_text`.
+def before(model):
+    """Settings of a model that earlier versions did not have, as these were (dict)."""
+    return OF_ALL | OF_SOME.get(model, {})
 
-    Those of ``BEFORE`` are not among them where they are as before, so that a run has its old name.
+
+def settings_of_a_run(text, model=None):
+    """The settings that decide what is trained, out of a `config_text` of a model.
+
+    Those that are as `before` are not among them, so that a run has its old name.
     """
-    without = of_kind("not_of_a_run")
+    without, old = of_kind("not_of_a_run"), before(model)
     return {
         key: value
         for key, value in json.loads(text).items()
-        if key not in without and (key not in BEFORE or value != BEFORE[key])
+        if key not in without and (key not in old or value != old[key])
     }
 
 
@@ -277,8 +289,9 @@ def check_settings(state, config, path):
     Raises:
         CheckpointError: naming the first setting that differs.
     """
-    then = BEFORE | settings_of_a_run(state["config"])
-    for key, value in (BEFORE | settings_of_a_run(config_text(config))).items():
+    old = before(config["model"])
+    then = old | settings_of_a_run(state["config"], config["model"])
+    for key, value in (old | settings_of_a_run(config_text(config), config["model"])).items():
         if key in then and then[key] != value:
             raise CheckpointError(
                 f"{path} was trained with {key} = {then[key]}, here it is {value}: resume with the "
@@ -291,12 +304,12 @@ def run_name(config, as_before=False):
 
     Args:
         config (Config): the configuration.
-        as_before (bool): whether the settings of ``BEFORE`` count as they were then.
+        as_before (bool): whether the settings of `before` count as they were then.
 
     Returns:
         str: the name.
     """
-    kept = settings_of_a_run(config_text(config))
-    kept = {key: value for key, value in kept.items() if not (as_before and key in BEFORE)}
+    kept, old = settings_of_a_run(config_text(config), config["model"]), before(config["model"])
+    kept = {key: value for key, value in kept.items() if not (as_before and key in old)}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]
     return f"{config['model']}-{config['dataset']}-{digest}"

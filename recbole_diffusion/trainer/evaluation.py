@@ -41,7 +41,8 @@ class EvaluationHooks:
         begin = monotonic()
         asked = asked_by_row(self.model, self.evaluation_seed, eval_data._dataset)
         show_progress = show_progress and ranks.first()
-        with asked, sharing(eval_data), self._bar_of_ranking(len(eval_data), show_progress):
+        own = -(-len(eval_data) // ranks.count())  # batches of this process
+        with asked, sharing(eval_data), self._bar_of_ranking(own, show_progress):
             result = super().evaluate(eval_data, load_best_model=False, show_progress=False)
         self.eval_seconds = monotonic() - begin
         self.never_trained = self._audit.report(self.eval_collector.data_struct, self.evaluator)

@@ -301,6 +301,31 @@ def test_a_run_is_named_by_what_decides_its_training():
     assert all(text.startswith("ICDDT-tiny-") for text in names)
 
 
+@pytest.mark.parametrize("model", ["ICDDT", "DiffuRec", "DimeRec", "SASRec", "GRU4Rec", "DiffRec"])
+def test_settings_that_came_later_are_not_in_the_name_of_a_run_that_is_as_before(model):
+    one_row = {"all_positions": False} if model in ("SASRec", "GRU4Rec") else {}
+
+    def kept(**settings):
+        config = Config(model, "tiny", config_dict=one_row | settings)
+        return checkpoint.settings_of_a_run(checkpoint.config_text(config), model)
+
+    late = {"compile", "loss", "all_positions", *(["n_negatives"] if model != "DimeRec" else [])}
+    assert late & set(kept()) == ({"all_positions"} if model == "DimeRec" else set())
+    assert kept(compile=True) == kept() | {"compile": True}  # the control
+    if model != "DiffRec":
+        assert kept(loss="sampled")["loss"] == "sampled"
+
+
+def test_a_key_that_a_model_always_had_is_in_its_name():
+    names = {
+        checkpoint.run_name(Config("DreamRec", "tiny", config_dict={"all_positions": value}))
+        for value in (True, False)
+    }
+    text = checkpoint.config_text(Config("DreamRec", "tiny", config_dict={"all_positions": False}))
+    assert len(names) == 2
+    assert checkpoint.settings_of_a_run(text, "DreamRec")["all_positions"] is False
+
+
 def test_other_settings_are_refused_with_both_values():
     def config(**settings):
         return Config("ICDDT", "tiny", config_dict=settings)
