@@ -261,7 +261,8 @@ def trained_on(loader):
     """All items that training may see: in its batches, its matrix, and its list of them."""
     data, seen = loader._dataset, set()
     for batch in loader:
-        seen |= set(batch["item_id"].tolist()) | set(batch["item_id_list"].flatten().tolist())
+        for name in ("item_id", "item_id_list"):
+            seen |= set(batch[name].flatten().tolist())
     seen |= set(data.inter_matrix().col.tolist())
     return (seen | set(torch.nonzero(data.trained_items()).flatten().tolist())) - {0}
 
@@ -375,7 +376,9 @@ def test_negative_items_are_drawn_for_models_that_train_with_them(write_log, bui
     _, _, (train, _, test) = build_data(folder, "SASRec", **WHOLE, loss_type="BPR")
     batch = next(iter(train))
     assert isinstance(train._sampler, RepeatableSampler)
-    assert (batch["neg_item_id"] > 0).all() and not (batch["neg_item_id"] == batch["item_id"]).any()
+    target, negative = batch["item_id"], batch["neg_item_id"]  # of windows: [B, n], [B, n, 1]
+    assert (negative[target > 0] > 0).all() and not (negative[target == 0] > 0).any()
+    assert not (negative == target[:, :, None])[target > 0].any()
     assert len(test._dataset) > 5
 
 

@@ -92,7 +92,7 @@ def test_the_command_prints_a_table_and_writes_a_picture(shop, tmp_path, capsys,
         (["prepare", "retial", "--input=x"], "did you mean 'retail'"),
         (["prepare", "retail"], "made out of events.csv"),
         (["prepare", "mine", "--script=rows"], "not one of amazon, diffrec"),
-        (["forget", "retail"], "there are list, describe, prepare"),
+        (["forget", "retail"], "there are list, describe, fetch, prepare"),
         (["list", "--path=x"], "--path=x"),
     ],
 )

@@ -6,10 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from recbole.model.sequential_recommender import SASRec
+from recbole.model.sequential_recommender import SASRec as HostSASRec
 
 from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.data.lines import DataError
+from recbole_diffusion.model.sequential_recommender.sasrec import SASRec
 from recbole_diffusion.quick_start import quick_start
 from recbole_diffusion.quick_start.quick_start import run_recbole_diffusion
 
@@ -66,7 +67,9 @@ def test_a_class_runs_like_its_name(shop, small):
     class Mine(SASRec):
         pass
 
-    assert metrics(SASRec) == metrics("sasrec") == metrics(Mine)
+    ours = metrics(SASRec)
+    assert ours == metrics("sasrec") == metrics(Mine)
+    assert metrics(HostSASRec) == metrics("recbole:sasrec") != ours
 
 
 def test_files_and_dictionary_are_read(shop, small):

@@ -145,7 +145,11 @@ def test_onnx_of_walks_that_draw(onnx, trained, tmp_path, model):
     "model, settings, reason",
     [
         ("LDiffRec", {}, "encodes the interactions of a row cluster by cluster"),
-        ("MarkovChain", {}, "neither generates an item's embedding nor denoises"),
+        (
+            "MarkovChain",
+            {},
+            "neither ranks by an embedding that it makes of a history nor denoises",
+        ),
         ("MultiVAE", {}, "of SASRec and GRU4Rec and of the models of this package"),
         (
             "DreamRec",
