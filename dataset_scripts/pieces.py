@@ -88,7 +88,7 @@ def _encoding(name):
     try:
         name = codecs.lookup(name or "utf-8").name
         "".encode(name)
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise atomic.InputError(
             f"--encoding {name!r} is none that Python knows; usual ones are utf-8, latin-1, cp1252 "
             "and utf-16"
@@ -210,7 +210,9 @@ def _read_parquet(path, names):
                 _place(path, name, header)
             rows = 0
             for batch in file.iter_batches(BATCH, columns=list(dict.fromkeys(names))):
-                frame = pyarrow.Table.from_batches([batch]).to_pandas(ignore_metadata=True)
+                frame = pyarrow.Table.from_batches([batch]).to_pandas(
+                    ignore_metadata=True, integer_object_nulls=True
+                )
                 columns = [_as_text(frame[name]) for name in names]
                 yield columns, lambda row, rows=rows: rows + row + 1, None
                 rows += len(frame)

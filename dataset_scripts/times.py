@@ -50,6 +50,8 @@ class Clock:
             tuple: whether each is a time (numpy.ndarray of bool, shape: [n_rows]), and a callable
             from the number of a row that is none to what is wrong.
         """
+        if not len(column):  # says nothing about the kind
+            return np.ones(0, bool), None
         text = pd.Series(column, dtype=object)
         if self.format is None and self.numbers is not False and _all_whole(column):
             self.numbers = True
@@ -109,6 +111,11 @@ class Clock:
         if self.format == "unix" and _NUMBER.fullmatch(text):
             return f"{text!r} is too large for seconds; are they --time_format=unix_ms?"
         if self.format is not None:
+            try:
+                datetime.strptime(text, self.format)
+                return f"{text!r} is beyond the years 1677 to 2262 that a stamp can name"
+            except ValueError:
+                pass
             return f"{text!r} is not of --time_format {self.format!r}"
         if self.numbers is None:
             return f"{text!r} is not a number or an ISO date; --time_format names another form"
@@ -149,7 +156,8 @@ class Clock:
 
 def _all_whole(column):
     # Whole numbers stay whole: as floats they would not be exact beyond 2^53.
-    return re.fullmatch("(?:[0-9]{1,18}\n)*", "\n".join([*column, ""])) is not None
+    # A field may hold a line end, if quoted; none holds NUL.
+    return re.fullmatch("(?:[0-9]{1,18}\0)*", "\0".join([*column, ""])) is not None
 
 
 def _first_kind(text):

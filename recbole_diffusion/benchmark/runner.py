@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from recbole_diffusion.config.keys import of_kind
 
 
 def silent(line):
-    """A ``say`` of a `Runner` that says nothing."""
+    """A ``say`` of a `Runner` that says only what failed."""
+    if ": failed: " in line:
+        print(line, file=sys.stderr, flush=True)
 
 
 WAIT = 0.1  # seconds between looks at the running processes
@@ -314,7 +317,7 @@ class Runner:
         at = of - len(left) - len(self.running)
         metric = self.plan.record()["metric"]
         if record["status"] == "failed":
-            what = f"failed: {record['error']}"
+            what = f"failed: {record['error']}"  # as `silent` looks for it
         else:
             what = f"validation {metric} {record['result']['best_valid_result'][metric]:.4f}"
         self.say(

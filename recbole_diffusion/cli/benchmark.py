@@ -20,7 +20,7 @@ many models and seeds under one protocol: table, significance, cost, report
 --model=module:Class    a class of your own that the file of --config names
 --classes=MODULE:CLASS  classes of your own that FILE.yaml names: their code is run
 --retry                 run again what failed; --report only writes the pages
---quiet                 no line a run; the table, and where it is
+--quiet                 no line a run but of one that failed; the table, and where it is
 Any other --key=value is a setting of every run; --config_files="a.yaml b.yaml" too. Defaults:
 properties/benchmark.yaml.
 

@@ -20,7 +20,7 @@ SHELLS = ("bash", "zsh", "fish")
 PARSERS = (
     "tune", "recommend", "serve", "explore", "export", "pictures", "models", "settings", "doctor",
 )  # fmt: skip
-OF_RUN = ("model", "dataset", "config_files", "quiet", "verbose")
+OF_RUN = ("model", "dataset", "config_files")
 OF_BENCHMARK = (
     "models", "config", "compare", "output", "seeds", "tune", "jobs", "threads", "address", "gpus",
     "memory_gib", "sampling_seeds", "ablate", "external", "classes", "retry", "report", "quiet",
@@ -108,8 +108,8 @@ def whole_parser(line=""):
             parser.add_argument(f"--{key}", nargs="*" if key in SEVERAL else "?")
         return parser
 
-    for name in ("run", "estimate"):
-        made(commands, name, keys=[*OF_RUN, *settings])
+    made(commands, "run", keys=[*OF_RUN, "quiet", "verbose", *settings])
+    made(commands, "estimate", keys=[*OF_RUN, *settings])
     made(commands, "benchmark", keys=[*OF_BENCHMARK, *settings])
     for name in PARSERS:
         above = importlib.import_module(f"recbole_diffusion.cli.{name}").parser()
@@ -120,8 +120,8 @@ def whole_parser(line=""):
     made(ways, "describe", keys=["output", *OF_RUN, *settings]).add_argument("dataset_name")
     fetch = made(ways, "fetch", keys=["folder"])
     fetch.add_argument("--unverified", action="store_true")
-    fetch.add_argument("dataset_name")
-    made(ways, "prepare", keys=OF_PREPARE).add_argument("dataset_name")
+    fetch.add_argument("fetched")
+    made(ways, "prepare", keys=OF_PREPARE).add_argument("prepared")
     return whole
 
 
@@ -141,6 +141,11 @@ def offered(prefix, action, parsed_args=None, **about):
     if action.dest == "models":  # parted by commas
         before, comma, _ = prefix.rpartition(",")
         return [f"{before}{comma}{name}" for name in _models()]
+    if action.dest in ("fetched", "prepared"):
+        import yaml
+
+        sets = yaml.safe_load((properties_dir() / "datasets.yaml").read_text("utf-8"))
+        return sorted(name for name in sets if action.dest == "prepared" or "fetch" in sets[name])
     if action.dest in ("dataset", "dataset_name"):
         folder = Path(getattr(parsed_args, "data_path", None) or "dataset")
         return sorted({file.parent.name for file in folder.glob("*/*.inter")} | {"ml-100k"})

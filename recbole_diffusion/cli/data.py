@@ -20,8 +20,9 @@ fetch     the original of a known name from its owner, where that serves it open
           (default: raw): https, no more bytes than known, SHA-256 compared, then unpacked
 prepare   atomic files out of a raw file, in --data_path. --script=NAME takes a script of
           dataset_scripts/: that of a known name by default, else table, for a table of your own;
-          all other options are those of the script: prepare NAME --help. Says the SHA-256 of the
-          raw file, and whether it is that of the known original
+          all other options are those of the script, prepare NAME --help, as --sep, --encoding,
+          --time_format, --time_zone and --on_bad=skip of a table of your own. Says the SHA-256 of
+          the raw file, and whether it is that of the known original
 
 examples:
   recbole-diffusion data list
@@ -29,7 +30,8 @@ examples:
   recbole-diffusion data describe retail --model=DreamRec --output=pictures/retail
   recbole-diffusion data fetch ml-1m
   recbole-diffusion data prepare retail --input events.csv
-  recbole-diffusion data prepare shop --input log.csv --user buyer --item product --time bought"""
+  recbole-diffusion data prepare shop --input log.csv --user buyer --item product --time bought
+  recbole-diffusion data prepare shop --input log.txt --user Kunde --item Ware --sep=';'"""
 
 WIDTH = 100  # characters a line
 
@@ -232,7 +234,8 @@ def _prepare(name, *arguments):
     if name == "ml-100k" and options.script is None:
         print("ml-100k is part of RecBole: nothing has to be prepared")
         return 0
-    if not about and options.script is None and "--user" not in " ".join(rest):
+    helps = {"-h", "--help"} & set(rest)
+    if not (about or options.script or helps) and "--user" not in " ".join(rest):
         raise ValueError(
             _unknown(name, sets)
             + ". A table of your own needs --input=FILE --user=COLUMN --item=COLUMN; "
@@ -248,7 +251,7 @@ def _prepare(name, *arguments):
             f"{about['page']} (licence: {about['licence']})"
         )
     output = options.output or str(Path(options.data_path) / name)
-    if not {"-h", "--help"} & set(rest):
+    if not helps:
         parser = OneLineParser(add_help=False)
         parser.add_argument("--input", "--events")
         raw = parser.parse_known_args(rest)[0].input

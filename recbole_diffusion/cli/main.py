@@ -75,7 +75,10 @@ def main(arguments=None):
         int: exit code; 2 for a mistake of the user, said in one line.
     """
     if "_ARGCOMPLETE" in os.environ:
-        answer()
+        try:
+            answer()
+        except ImportError:  # a shell has the script, and the library is gone
+            return 1
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     ranks.begin()
     if ranks.count() > 1 and arguments[:1] != ["run"]:

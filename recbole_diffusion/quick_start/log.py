@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from recbole_diffusion import ranks
 
+_begun = []  # handlers of the last run of this process
 OURS = "recbole_diffusion"  # what is said for a terminal has a logger below it, RecBole the root
 
 
@@ -84,18 +85,24 @@ def begin_log(config):
     """
     if not ranks.first():
         return
-    Path("log", str(config["model"])).mkdir(parents=True, exist_ok=True)  # two runs at once
     streams, root = (sys.stdout, sys.stderr), logging.getLogger()
-    before = list(root.handlers)
+    while _begun:
+        handler = _begun.pop()
+        root.removeHandler(handler)
+        handler.close()
+    if root.handlers:
+        return
+    Path("log", str(config["model"])).mkdir(parents=True, exist_ok=True)  # two runs at once
     init_logger(_ForTheLog(config))
     if isinstance(streams[0], StreamWrapper):
         sys.stdout, sys.stderr = streams
-    for handler in root.handlers:
-        if handler not in before and type(handler) is logging.StreamHandler:
+    for handler in list(root.handlers):
+        if type(handler) is logging.StreamHandler:
             root.removeHandler(handler)
             root.addHandler(Console())
+    _begun.extend(root.handlers)
     debug = str(config["state"]).lower() == "debug"
-    for handler in root.handlers:
+    for handler in _begun:
         if isinstance(handler, Console):
             handler.show("verbose" if debug else config["verbosity"])
 
@@ -116,13 +123,13 @@ def shown():
 
 
 def log_file():
-    """The file that the log of this process goes to.
+    """The file that `begin_log` began.
 
     Returns:
         str: its path, below the working directory relative to it; None where there is none.
     """
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler) and "log" in Path(handler.baseFilename).parts:
+    for handler in _begun:
+        if isinstance(handler, logging.FileHandler):
             path = Path(handler.baseFilename)
             here = Path.cwd()
             return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -90,6 +90,7 @@ def run_recbole_diffusion(
     test_result = trainer.evaluate(
         test_data, load_best_model=saved, show_progress=config["show_progress"]
     )
+    getLogger().info(f"test result: {test_result}")
     never = trainer.never_trained
     barred = over_all_rows(config, split, (never or {}).get("barred", {}))
     if barred:
@@ -185,7 +186,7 @@ def fit(config, saved=True, after_validation=None):
 
     data, (train_data, valid_data, test_data) = read_data(config)
     split = dict(getattr(data, "split_report", {}))
-    getLogger().info("split: " + ", ".join(f"{key} {value}" for key, value in split.items()))
+    getLogger().info("rows: " + ", ".join(f"{key} {value}" for key, value in split.items()))
     getLogger().info(f"device: {config['device']}")
     parts = [loader and loader._dataset for loader in (train_data, valid_data, test_data)]
     logger.info(f"split: {split_line(config, parts)}")

@@ -138,6 +138,38 @@ def test_whole_stamps_stay_exact_beside_a_bad_line(convert):
     assert [line[2] for line in lines] == big[::-1]
 
 
+@pytest.mark.parametrize("first", ['"a"b,x,2024-01-01\n', ",x,2024-01-01\n" * 4096])
+def test_a_piece_without_a_good_line_says_nothing_about_the_form_of_times(first, convert):
+    text = f"who,what,when\n{first}1,a,2024-01-01\n2,b,2024-01-02\n"
+    lines, _ = convert(text, *named("--time", "when", "--on_bad=skip"))
+    assert [line[2] for line in lines] == [stamp(2024, 1, 1), stamp(2024, 1, 2)]
+
+
+def test_a_line_end_in_a_time_is_a_bad_time(convert):
+    text = 'who,what,when\n1,a,5\n1,b,"1\n2"\n'
+    lines, said = convert(text, *named("--time", "when", "--on_bad=skip"))
+    assert len(lines) == 1 and "1 bad line of" in said
+
+
+def test_whole_numbers_of_parquet_stay_exact_beside_a_missing_one(tmp_path, rows):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra `parquet` is not installed")
+    import pyarrow
+
+    big = [9007199254740993, 9007199254740992, None, 5]
+    file = tmp_path / "log.parquet"
+    parquet.write_table(pyarrow.table({"who": big, "what": ["a", "b", "c", "d"]}), file)
+    arguments = ["--input", str(file), "--output", str(tmp_path / "shop"), *named("--on_bad=skip")]
+    assert table.main(arguments) == 0
+    written = [line[0] for line in rows(tmp_path / "shop" / "shop.inter")[1:]]
+    assert sorted(written) == sorted(str(one) for one in big if one is not None)
+
+
+def test_a_date_beyond_what_a_stamp_can_name_is_said_to_be_that(refusal):
+    text = "who,what,when\n1,a,31.12.2024\n1,b,31.12.9999\n"
+    message = refusal(text, *named("--time", "when", "--time_format=%d.%m.%Y"))
+    assert "'31.12.9999' is beyond the years 1677 to 2262" in message
+
+
 def test_a_file_of_bad_lines_alone_is_refused_in_both_ways(refusal):
     for policy in ("error", "skip"):
         message = refusal("who,what\n,a\n,b\n", *named(f"--on_bad={policy}"))
