@@ -20,7 +20,7 @@ SHELLS = ("bash", "zsh", "fish")
 PARSERS = (
     "tune", "recommend", "serve", "explore", "export", "pictures", "models", "settings", "doctor",
 )  # fmt: skip
-OF_RUN = ("model", "dataset", "config_files")
+OF_RUN = ("quiet", "verbose", "model", "dataset", "config_files")
 OF_BENCHMARK = (
     "models", "config", "compare", "output", "seeds", "tune", "jobs", "threads", "address", "gpus",
     "memory_gib", "sampling_seeds", "ablate", "external", "classes", "retry", "report", "quiet",
@@ -108,8 +108,9 @@ def whole_parser(line=""):
             parser.add_argument(f"--{key}", nargs="*" if key in SEVERAL else "?")
         return parser
 
-    made(commands, "run", keys=[*OF_RUN, "quiet", "verbose", *settings])
-    made(commands, "estimate", keys=[*OF_RUN, *settings])
+    of_data = OF_RUN[2:]  # what looks at a run says no less
+    made(commands, "run", keys=[*OF_RUN, *settings])
+    made(commands, "estimate", keys=[*of_data, *settings])
     made(commands, "benchmark", keys=[*OF_BENCHMARK, *settings])
     for name in PARSERS:
         above = importlib.import_module(f"recbole_diffusion.cli.{name}").parser()
@@ -117,7 +118,7 @@ def whole_parser(line=""):
     made(commands, "completion", [options()])
     ways = made(commands, "data").add_subparsers()
     made(ways, "list", keys=["data_path"])
-    made(ways, "describe", keys=["output", *OF_RUN, *settings]).add_argument("dataset_name")
+    made(ways, "describe", keys=["output", *of_data, *settings]).add_argument("dataset_name")
     fetch = made(ways, "fetch", keys=["folder"])
     fetch.add_argument("--unverified", action="store_true")
     fetch.add_argument("fetched")
