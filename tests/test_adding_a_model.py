@@ -42,6 +42,7 @@ def test_the_template_has_at_most_sixty_lines():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_template_keeps_the_contract_also_with_its_own_trainer(folder):
     check_model("my_model:MyModel", hidden_size=16)
     text = (folder / "my_model.py").read_text()

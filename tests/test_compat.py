@@ -160,6 +160,7 @@ def test_recboles_diffrec_trains_without_noise(build_data, shop, small):
     assert torch.isfinite(loss) and not model.reweight
 
 
+@pytest.mark.slow
 def test_training_looks_for_no_anomalies(tmp_path, monkeypatch):
     left_out = "import leave_out; " if "leave_out" in sys.modules else ""
     code = f"{left_out}import torch; from recbole_diffusion.config import Config; "

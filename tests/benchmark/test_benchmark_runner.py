@@ -112,6 +112,7 @@ def kept(run):
     return [run["settings"], curve, *(result.get(key) for key in keys)]
 
 
+@pytest.mark.slow
 def test_a_run_of_a_benchmark_is_that_of_the_run_command(warm, shop):
     records, _ = start(models={"SASRec": None, "mine": DREAMREC}, seeds=[7])
     runs = last(records)
@@ -171,6 +172,7 @@ def test_a_strangers_key_in_settings_of_all_rows_warns_the_others_also_in_their_
     assert configs[stranger]["score_factor"] == 3.0
 
 
+@pytest.mark.slow
 def test_what_fails_or_cannot_share_the_table_is_said_and_the_rest_goes_on(warm, shop, monkeypatch):
     (shop / "plates.py").write_text(BROKEN)
     (shop / "broken").touch()
@@ -226,6 +228,7 @@ def test_a_folder_holds_one_table(warm, shop, write_inter):
         start(models="Pop", seeds=2)
 
 
+@pytest.mark.slow
 def test_more_models_and_seeds_add_to_what_there_is_and_the_last_record_is_the_plans(warm, shop):
     records, _ = start(models={"Pop": {"settings": {"train_batch_size": 1}}}, seeds=1)
     first = last(records)["Pop", "seed", 0]
@@ -280,6 +283,7 @@ def test_a_refused_plan_leaves_everything_as_it_was(warm, shop):
 AT_RANDOM = {"split": {"RS": [0.6, 0.2, 0.2]}, "order": "RO", "mode": "full", "group_by": "user"}
 
 
+@pytest.mark.slow
 def test_a_random_split_is_one_for_all_rows_and_seeds_and_other_data_are_refused(
     warm, shop, write_inter
 ):
@@ -417,6 +421,7 @@ def test_a_benchmark_killed_again_and_again_gives_the_table_of_one_left_alone(
             assert again[run] == every[run] + 1
 
 
+@pytest.mark.slow
 def test_threads_are_those_of_the_plan(shop, monkeypatch):
     (shop / "threads.py").write_text(
         "import torch\nfrom recbole.model.general_recommender import Pop\n"

@@ -46,6 +46,7 @@ def log_of(out):
     return Path(re.search(r"^log: (\S+)$", out, re.MULTILINE)[1]).read_text()
 
 
+@pytest.mark.slow
 def test_a_run_says_data_split_epochs_table_and_files_in_few_lines(shop, small):
     out, said = printed(small)
     lines = said.splitlines()

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TWO = """
 import logging
 from pathlib import Path
@@ -25,6 +27,7 @@ def logs(shop, small, own):
     return [line.split()[1] for line in done.stdout.splitlines() if line.startswith("LOG ")]
 
 
+@pytest.mark.slow
 def test_two_runs_of_a_process_have_a_log_each(shop, small):
     files = logs(shop, small, own=False)
     for name, file in zip(("Pop", "ItemKNN"), files):
@@ -34,6 +37,7 @@ def test_two_runs_of_a_process_have_a_log_each(shop, small):
     assert {str(path) for path in Path("log").rglob("*.log")} == set(files)
 
 
+@pytest.mark.slow
 def test_a_program_with_a_log_of_its_own_keeps_it_alone(shop, small):
     assert logs(shop, small, own=True) == ["None", "None"]
     assert not list(Path("log").rglob("*.log"))

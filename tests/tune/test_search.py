@@ -510,6 +510,7 @@ def listeners(process):
     return found.union(*map(listeners, children))
 
 
+@pytest.mark.slow
 def test_a_search_with_ray_gives_settings_that_run_listens_on_the_loopback_and_reports_to_nobody(
     searched, local_ray
 ):
