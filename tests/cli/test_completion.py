@@ -1,5 +1,6 @@
 """The TAB key, and the examples of --help, which the same parser understands."""
 
+import importlib.util
 import os
 import shlex
 import subprocess
@@ -22,6 +23,10 @@ while read -r line; do
 done
 """
 
+with_argcomplete = pytest.mark.skipif(
+    not importlib.util.find_spec("argcomplete"), reason="the extra `completion` is not installed"
+)
+
 
 def completed(folder, *lines):
     """What bash offers behind each of some lines."""
@@ -38,6 +43,7 @@ def completed(folder, *lines):
     return [reply.split() for reply in done.stdout.splitlines()]
 
 
+@with_argcomplete
 def test_bash_completes_commands_options_models_and_data_sets(shop):
     asked = {
         "run --model=ICD": ["ICDDT"],
@@ -55,6 +61,7 @@ def test_bash_completes_commands_options_models_and_data_sets(shop):
     assert dict(zip(asked, replies)) == asked
 
 
+@with_argcomplete
 @pytest.mark.parametrize("shell, word", [("bash", "complete "), ("zsh", "compdef"), ("fish", "-a")])
 def test_every_shell_has_its_script(shell, word, capsys):
     assert main(["completion", shell]) == 0
