@@ -96,7 +96,7 @@ def test_on_a_terminal_bars_say_what_is_left_of_the_run_and_break_no_line(shop, 
     if process == 0:
         os.environ["PYTHONPATH"] = str(REPOSITORY)
         ioctl(2, TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-        started = command(small, train_batch_size=4)
+        started = command(small, model="ICDDT", train_batch_size=1)  # an epoch of seconds
         os.execv(started[0], started)
     shown = b""
     try:

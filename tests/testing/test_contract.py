@@ -50,7 +50,7 @@ def test_our_models_keep_the_contract(model, tmp_path):
         ("DreamRec", SETTINGS["DreamRec"] | {"sampler": "ddim", "sampling_steps": 4, "epochs": 40}),
         ("recbole:SASRec", SETTINGS["SASRec"]),
         ("SASRec", SETTINGS["SASRec"] | {"all_positions": False}),
-        ("GRU4Rec", SETTINGS["GRU4Rec"] | {"loss_type": "BPR"}),
+        ("GRU4Rec", SETTINGS["GRU4Rec"] | {"all_positions": False}),
         ("MultiVAE", {"latent_dimension": 4, "mlp_hidden_size": [8]}),
         ("EASE", {}),
     ],
