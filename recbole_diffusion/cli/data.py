@@ -237,7 +237,7 @@ def _prepare(name, *arguments):
     helps = {"-h", "--help"} & set(rest)
     if not (about or options.script or helps) and "--user" not in " ".join(rest):
         raise ValueError(
-            _unknown(name, sets)
+            _unknown(name, sets).rstrip("?")
             + ". A table of your own needs --input=FILE --user=COLUMN --item=COLUMN; "
             "`recbole-diffusion data list` lists those that are known"
         )

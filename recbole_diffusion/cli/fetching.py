@@ -11,6 +11,7 @@ http behind a redirect and bounds of what a zip unpacks to would be ours to writ
 import contextlib
 import hashlib
 import http.client
+import lzma
 import os
 import shutil
 import stat
@@ -42,7 +43,11 @@ class _OnlySafe(urllib.request.HTTPRedirectHandler):
 
 
 def _check_scheme(url):
-    if urlsplit(url).scheme not in SCHEMES:
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:  # no address at all
+        scheme = None
+    if scheme not in SCHEMES:
         raise FetchError(f"{url} is not {' or '.join(SCHEMES)}: nothing is fetched from there")
 
 
@@ -173,7 +178,7 @@ def unpack(path, folder):
                         file.write(piece)
         os.rename(scratch / "files", folder)
     # RuntimeError is what zipfile raises for a zip with a password; NotImplementedError is one
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
         raise FetchError(f"{path} cannot be unpacked: {error}") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

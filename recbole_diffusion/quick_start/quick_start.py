@@ -64,16 +64,14 @@ def run_recbole_diffusion(
     Returns:
         dict: model, dataset, seed, device, recbole (its version), config, best_epoch, epochs,
         stopped_by, best_valid_result, curve (see `TrainerHooks`), walk (how few reverse steps were
-        found to rank as all do, see `ShortWalkHooks.find_steps`; or None), protocol (split,
-        rows, masking and device in words), test_result, test_result_all_users (None unless asked
-        for),
+        found to rank as all do, see `ShortWalkHooks.find_steps`; or None), protocol (split, rows,
+        masking and device in words), test_result, test_result_all_users (None unless asked for),
         test_result_all_rows (None unless test rows without history were counted),
-        never_trained_items (see `NeverTrainedAudit`; ``barred_all_rows`` are its metrics over
-        all test rows), split, build_seconds (of the model, with what it trains first),
-        train_seconds, valid_seconds, eval_seconds, peak_memory_mb, parameters, checkpoint, and
-        processes, how many shared the work (seconds and memory are the first one's),
-        and log, the file of the log (None where the program has a log of its own); ``result_file``
-        writes the same as JSON.
+        never_trained_items (see `NeverTrainedAudit`; ``barred_all_rows`` are its metrics over all
+        test rows), split, build_seconds (of the model, with what it trains first), train_seconds,
+        valid_seconds, eval_seconds, peak_memory_mb, parameters, checkpoint, log (its file; None
+        where the program has a log of its own), and processes, how many shared the work (seconds
+        and memory are the first one's). ``result_file`` writes the same as JSON.
 
     Raises:
         ConfigError: on a setting that is unknown or out of range.
@@ -318,10 +316,12 @@ def _resume_file(config):
         raise checkpoint.CheckpointError(f"there is no checkpoint {path}")
     if path is None:
         before = newest_last(config, as_before=True)
+        old = checkpoint.before(config["model"])
+        old = ", ".join(f"{key}: {value}" for key, value in old.items() if config[key] != value)
         getLogger().warning(
             f"nothing to resume: {config['checkpoint_dir']} holds no last checkpoint of this "
             "model, data set and configuration; training starts from the beginning"
-            + (f". To go on with {before} set all_positions: False" if before else "")
+            + (f". To go on with {before} set {old}" if before else "")
         )
     return path
 

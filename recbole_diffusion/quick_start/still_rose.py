@@ -29,10 +29,8 @@ def what_to_set(result):
     """
     if len(result.get("curve") or []) < 2 or not still_rose(result):
         return None
-    setting = {"epochs": "epochs", "max_train_seconds": "max_train_seconds"}.get(
-        result["stopped_by"]
-    )
-    if setting is None:
+    setting = result["stopped_by"]
+    if setting not in result["config"]:  # early stopping is no setting
         return None
     more = 2 * result["config"][setting]
     return (

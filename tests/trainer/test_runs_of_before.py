@@ -78,6 +78,14 @@ def test_resume_finds_a_run_of_before_or_says_how(run, before, caplog):
     assert [path.name for path in Path("old").glob("*.last.pth")] == [file.name]
 
 
+def test_the_hint_names_the_settings_that_are_other_ones(run, caplog):
+    file = Path(run("ICDDT", epochs=1)["checkpoint"].replace(".best.", ".last."))
+    with caplog.at_level(logging.WARNING):
+        run("ICDDT", epochs=1, resume=True, loss="sampled", n_negatives=7)
+    assert f"To go on with {file} set loss: full, n_negatives: 512" in caplog.text
+    assert "all_positions" not in caplog.text.partition("To go on with")[2]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_checkpoint_of_before_opens_as_what_it_was(name, run, before):
     file = before(name, 1)
