@@ -6,12 +6,15 @@ that `recbole-diffusion doctor` can list the repairs where they are missing.
 """
 
 import importlib
+import importlib.metadata
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
-from functools import wraps
-from importlib.metadata import PackageNotFoundError, version
+from functools import lru_cache, wraps
+from importlib.metadata import PackageNotFoundError
 from typing import NamedTuple
+
+version = lru_cache(importlib.metadata.version)  # every Config asks, and it reads a file
 
 # (message, category): warnings of RecBole that tell a user nothing
 _NOISE = [

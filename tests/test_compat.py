@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import recbole.model
 import torch
 from recbole.data.dataset import (
     Dataset,
@@ -244,11 +243,11 @@ def test_what_only_recbole_1_2_1_has_is_said_in_a_line(monkeypatch, shop):
     monkeypatch.setattr(compat, "version", {"recbole": OLD}.get)
     assert "needs RecBole 1.2.1, this is 1.2.0" in compat.too_new("TS")
     assert compat.too_new("SASRec") is None
-    folder = shop / "sequential_recommender"  # of RecBole's models, as that release has it
-    folder.mkdir()
+    folder = shop / "model" / "sequential_recommender"  # RecBole's models, as that release has them
+    folder.mkdir(parents=True)
     module = "recbole.model.sequential_recommender.sasrec"
     (folder / "__init__.py").write_text(f"from {module} import SASRec\n")
-    monkeypatch.setattr(recbole.model, "__path__", [str(shop)])
+    monkeypatch.setattr("recbole_diffusion.config.host_names.host_folder", lambda: shop)
     with pytest.raises(ValueError, match=r"^SASRecCPR needs RecBole 1.2.1.*recbole==1.2.1"):
         resolve("sasrec-cpr")
     monkeypatch.undo()

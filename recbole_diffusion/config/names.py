@@ -2,11 +2,12 @@
 
 import difflib
 import importlib
+import importlib.metadata
 import importlib.util
 import inspect
 import os
 import sys
-from importlib.metadata import entry_points
+from functools import lru_cache
 
 from recbole.utils import ModelType
 from recbole.utils import get_model as get_host_model
@@ -33,6 +34,9 @@ MODELS = {
 newcomers = []  # classes of other packages and modules that were resolved so far
 # Names of papers and other libraries -> the name here
 ALIASES = {"multvae": "MultiVAE", "mostpop": "Pop", "knn": "ItemKNN"}
+
+
+entry_points = lru_cache(importlib.metadata.entry_points)  # it reads a file a package
 
 
 def resolve(name):

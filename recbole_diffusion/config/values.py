@@ -1,8 +1,10 @@
 """How are settings written? YAML of plain values."""
 
+import copy
 import math
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +91,7 @@ def read_yaml(path):
         ConfigError: if the file is missing, is no YAML or holds no mapping.
     """
     try:
-        settings = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+        settings = _parsed(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the config file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -98,7 +100,12 @@ def read_yaml(path):
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if settings is not None and not isinstance(settings, dict):
         raise ConfigError(f"{path} holds a {type(settings).__name__}, not `key: value` lines")
-    return settings or {}
+    return copy.deepcopy(settings) or {}
+
+
+@lru_cache(maxsize=64)  # every Config reads the files of the package again
+def _parsed(text):
+    return yaml.load(text, Loader=_Loader)
 
 
 def parse_value(text):
