@@ -37,6 +37,7 @@ def test_the_critical_difference_is_that_of_the_paper():
     assert comparison.critical_difference(4, 28) < comparison.critical_difference(4, 14)
 
 
+@pytest.mark.slow
 def test_ranks_are_those_of_the_means_and_only_common_models_are_ranked(folders):
     found = comparison.across(folders)
     assert found.data == ["a", "b", "c"] and found.labels == ["ICDDT", "SASRec"]
@@ -64,6 +65,7 @@ def test_the_command_writes_a_table_and_a_page(folders, tmp_path, capsys):
     assert "critical-difference" in text and "ICDDT" in text and 'src="http' not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "chosen, more, words",
     [

@@ -66,6 +66,7 @@ def assert_own_metrics(config, trainer, test_data):
     return lists, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", [True, False])
 def test_a_models_own_lists_have_its_own_metrics(trained, mask):
     config, trainer, test_data = trained("EASE", mask_history=mask)  # scores without ties

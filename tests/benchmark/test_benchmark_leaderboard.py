@@ -107,6 +107,7 @@ def test_ablations_are_a_family_of_their_own(board):
     assert not set(board.against_best["ndcg@10"]) & set(family)
 
 
+@pytest.mark.slow
 def test_an_ablation_that_wins_is_not_the_best_model(journal, tmp_path):
     made = journal(tmp_path)
     made.run("SASRec")

@@ -66,6 +66,7 @@ def test_a_label_of_any_letters_is_shown(journal, tmp_path):
         assert "模型" in file.read_text(encoding="utf-8"), file.name
 
 
+@pytest.mark.slow
 def test_the_paper_check_gets_measured_means_and_no_ablation(made, monkeypatch):
     given = []
     monkeypatch.setattr(pages, "check", lambda protocol, rows: given.append((protocol, rows)) or [])

@@ -141,6 +141,7 @@ def test_a_run_of_a_benchmark_is_that_of_the_run_command(warm, shop):
     assert not list(shop.glob("out/running/*"))
 
 
+@pytest.mark.slow
 def test_the_best_trial_on_validation_is_what_is_seeded_and_trials_see_no_test(warm, shop):
     space = shop / "space.yaml"
     space.write_text("learning_rate: {choice: [1.0e-9, 0.1]}\nce_weight: {choice: [1.0]}\n")
@@ -256,6 +257,7 @@ def test_lists_of_another_program_are_a_row(warm, shop):
     assert files(shop / "out") == before
 
 
+@pytest.mark.slow
 def test_a_refused_plan_leaves_everything_as_it_was(warm, shop):
     refused = [
         ({"models": "Popp"}, "Pop"),

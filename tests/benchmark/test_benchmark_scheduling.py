@@ -271,6 +271,7 @@ def test_a_row_can_have_any_name(benchmark, label):
     assert [path.parent.name for path in benchmark.folder.parent.glob("**/*.parquet")] == ["users"]
 
 
+@pytest.mark.slow
 def test_lists_of_another_program_count_once_whatever_stands_beside_them(benchmark):
     files = [benchmark.folder.parent / name for name in ("a.csv", "b.csv")]
     for file in files:

@@ -219,6 +219,7 @@ def test_an_error_is_one_line_with_its_kind_where_the_message_needs_it():
     assert worker.one_line(ValueError()) == "ValueError: "
 
 
+@pytest.mark.slow
 def test_a_worker_that_has_written_its_result_ends_in_peace(shop):
     job = {"kind": "describe", "entries": {"Pop": {"model": "Pop", "dataset": "nowhere"}}}
     job["lists"] = {}

@@ -398,6 +398,7 @@ def test_both_modules_are_the_command(module):
     assert (found.returncode, found.stdout.strip()) == (0, recbole_diffusion.__version__)
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_mistake():
     settings = f"{sys.executable} -m recbole_diffusion settings EASE"
     command = f"set -o pipefail; {settings} | true"

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from marks import slow_but
 
 import recbole_diffusion
 from recbole_diffusion import compat
@@ -224,7 +225,9 @@ def test_a_place_that_cannot_be_written_is_told(versions, tmp_path):
     assert "cannot be written" in text(report)
 
 
-@pytest.mark.parametrize("gone", ["torch", "recbole", "numpy", "yaml", "packaging"])
+@pytest.mark.parametrize(
+    "gone", slow_but(("recbole",), ["torch", "recbole", "numpy", "yaml", "packaging"])
+)
 def test_it_works_where_a_dependency_cannot_be_imported(gone):
     code = (
         "import sys\n"

@@ -78,6 +78,7 @@ def token_rows(parts):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eval_args", [LAST, RATIO], ids=["LS", "RS"])
 def test_stamps_beyond_float32_are_split_as_recbole_splits_their_ranks(eval_args, ranked_ml):
     split = {}

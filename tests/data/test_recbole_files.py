@@ -104,6 +104,7 @@ def test_a_file_that_leaves_the_rating_out_reads_pairs(load, model, files, expec
     assert sizes(data) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "files",
     [

@@ -92,6 +92,7 @@ def test_without_behaviours_the_split_is_recboles_row_for_row(
     assert sum(map(len, ours)) > 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model, eval_args",
     [
@@ -483,6 +484,7 @@ def test_train_rows_last_keeps_the_last_training_interactions_of_each_user(
     assert ("u", ("2", "3", "4"), "5") in in_tokens(train._dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rows, count, mean", [("last", 245_227, 16.4965), ("all", 300_296, 22.6405)]
 )
@@ -542,6 +544,7 @@ def test_general_models_train_on_the_train_file_and_rank_the_held_out_files(read
     assert valid == [("u", "d")] and test == [("u", "f"), ("v", "g")]
 
 
+@pytest.mark.slow
 def test_jd_rows_have_the_histories_of_the_files(jd, build_data, in_order):
     _, data, loaders = build_data(jd, "ICDDT", "jd", MAX_ITEM_LIST_LENGTH=2000)
     files = {}

@@ -620,6 +620,7 @@ def zhihu(tmp_path_factory, write_inter, shared_path):
     return folder, list(sequences.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["SASRec", "Pop"])
 def test_zhihu_has_the_published_counts_and_the_rows_of_its_sequences(model, zhihu, build_data):
     folder, parts = zhihu

@@ -201,6 +201,7 @@ def real(shared_path, tmp_path_factory):
     return raw, output
 
 
+@pytest.mark.slow
 def test_the_real_split_has_its_known_counts_and_loses_nothing(real, tmp_path, rows, capsys):
     raw, _ = real
     out = tmp_path / "ml-1m-diffrec"

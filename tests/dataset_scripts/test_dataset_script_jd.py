@@ -61,6 +61,7 @@ def test_a_malformed_line_is_refused_by_file_and_number(tmp_path, refused, part,
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
+@pytest.mark.slow
 def test_the_real_split_has_its_known_counts_and_is_kept_row_for_row(
     tmp_path, real_data, rows, capsys
 ):

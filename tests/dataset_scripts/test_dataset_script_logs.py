@@ -66,6 +66,7 @@ def test_the_order_is_that_of_a_plain_stable_sort(tmp_path, rows):
     assert rows(tmp_path / "out" / "out.inter") == reference(lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(1, 1), (7, 3), (64, 100), (1000, 37)])
 @pytest.mark.parametrize("subset", [{}, {"users": 13, "min_item": 3}])
 def test_sizes_of_blocks_and_buckets_change_no_byte(tmp_path, sizes, subset):

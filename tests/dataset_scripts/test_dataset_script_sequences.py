@@ -148,6 +148,7 @@ def test_known_counts_are_compared_by_the_name_of_the_output(tmp_path, capsys):
     assert "must hold" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "file", "said"),
     [

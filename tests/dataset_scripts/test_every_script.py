@@ -267,6 +267,7 @@ def test_a_file_that_cannot_be_read_is_refused(text_script, tmp_path, refused):
         assert message(gzip.compress(whole)[:-9], packed=True).startswith(": cannot be unpacked")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block_bytes", [1, 64])
 def test_blocks_gz_zip_marks_windows_lines_and_a_second_run_change_no_byte(
     text_script, tmp_path, block_bytes

@@ -70,6 +70,7 @@ def test_a_line_without_end_that_is_packed_is_refused(script, kind, end, tmp_pat
     assert "is longer than 1,048,576" in message or "unpacks to more than 16 MiB" in message
 
 
+@pytest.mark.slow
 def test_what_unpacks_beyond_all_proportion_is_refused(tmp_path, refused, monkeypatch):
     script = TEXTS["table"]
     raw = tmp_path / "t.csv.gz"

@@ -682,6 +682,7 @@ def trained(predictability):
     return model, untrained
 
 
+@pytest.mark.slow
 def test_a_predictable_chain_is_learned_and_a_random_one_is_not():
     model, untrained = trained(1.0)
     assert untrained < 0.3

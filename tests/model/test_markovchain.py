@@ -162,6 +162,7 @@ def test_a_key_out_of_range_is_refused_with_its_value(key, value, built):
 
 
 # ---------------------------------------------------------------- the reference numbers
+@pytest.mark.slow
 def test_on_jd_the_numbers_are_those_of_the_ten_line_reference(shared_path, tmp_path, monkeypatch):
     raw = shared_path("data/jd")
     scripts = Path(__file__).resolve().parents[2] / "dataset_scripts"

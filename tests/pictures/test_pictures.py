@@ -316,6 +316,7 @@ def test_the_model_is_as_before_afterwards(file):
     assert model.training
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_pictures_and_says_what_it_drew(file, capsys):
     arguments = ["pictures", f"--checkpoint={file}", "--kinds=guidance,map", "--weights=0,1.5"]
     assert main(arguments + ["--rows", "6"]) == 0

@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+from marks import slow_but
 from recbole.model.context_aware_recommender import LR
 
 from recbole_diffusion.config.names import MODELS
@@ -38,7 +39,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", slow_but(("MarkovChain", "DiffRec", "SASRec"), MODELS))
 def test_our_models_keep_the_contract(model, tmp_path):
     check_model(model, tmp_path, **SETTINGS[model])
 

@@ -1,6 +1,7 @@
 """A budget of memory for evaluations: fewer users at once, and the same figures."""
 
 import pytest
+from marks import slow_but
 
 from recbole_diffusion.data.users_at_once import MB, bytes_of_a_user
 
@@ -27,7 +28,9 @@ def evaluated(assemble, model, turned=False, **settings):
 
 
 @pytest.mark.parametrize("candidates", ["all", "trained"])
-@pytest.mark.parametrize("model", ["ICDDT", "DimeRec", "DiffRec", "SASRec", "BPR"])
+@pytest.mark.parametrize(
+    "model", slow_but(("ICDDT", "BPR"), ["ICDDT", "DimeRec", "DiffRec", "SASRec", "BPR"])
+)
 def test_figures_within_a_budget_are_those_without_one(model, candidates, assemble):
     plain, users, one = evaluated(assemble, model, candidates=candidates)
     assert users > 7 and plain[1]["barred"]

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from marks import slow_but
 from recbole.model.sequential_recommender import SASRec
 from rounding import close
 
@@ -68,7 +69,9 @@ def in_batches(assemble, name, settings, **more):
     return scores, metrics
 
 
-@pytest.mark.parametrize("name, settings", (DRAWING | EXACT).items())
+@pytest.mark.parametrize(
+    "name, settings", slow_but(("ICDDT", "DimeRec", "SASRec"), (DRAWING | EXACT).items())
+)
 def test_batches_change_neither_scores_nor_metrics(name, settings, ragged, assemble):
     scores, metrics = in_batches(assemble, name, settings)
     for found in scores[:-1]:

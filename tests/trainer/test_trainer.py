@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import recbole.trainer.trainer
 import torch
+from marks import slow_but
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from warm import Call
 
@@ -107,7 +108,7 @@ def clock(monkeypatch):
 
 
 # ---------------------------------------------------------------- repeating
-@pytest.mark.parametrize("model", [*MODELS, "GRU4Rec"])
+@pytest.mark.parametrize("model", slow_but(("ICDDT", "DiffRec"), [*MODELS, "GRU4Rec"]))
 def test_the_same_command_twice_gives_the_same_numbers_and_weights(model, run):
     pairwise = {"loss_type": "BPR"} if model == "GRU4Rec" else {}  # draws negative samples
     first = run(model, checkpoint_dir="first", **pairwise)
@@ -121,9 +122,12 @@ def test_the_same_command_twice_gives_the_same_numbers_and_weights(model, run):
 # ---------------------------------------------------------------- resuming
 @pytest.mark.parametrize(
     "model, eval_step, epochs, more",  # killed in these epochs, counted from 0
-    [(model, 1, [2], {}) for model in MODELS]
-    + [(model, 2, [1, 2], {}) for model in ("ICDDT", "SASRec")]
-    + [(model, 1, [2], SAMPLED) for model in ("ICDDT", "DimeRec", "SASRec")],
+    slow_but(
+        ("ICDDT", "LTDiffRec"),
+        [(model, 1, [2], {}) for model in MODELS]
+        + [(model, 2, [1, 2], {}) for model in ("ICDDT", "SASRec")]
+        + [(model, 1, [2], SAMPLED) for model in ("ICDDT", "DimeRec", "SASRec")],
+    ),
 )
 def test_a_run_killed_in_an_epoch_and_resumed_ends_as_if_it_had_not_been(
     model, eval_step, epochs, more, run

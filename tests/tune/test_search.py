@@ -274,6 +274,7 @@ def test_another_search_in_the_same_folder_is_refused_with_what_differs(without_
     assert "holds no search" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_searches_in_one_folder_are_refused_and_a_killed_one_holds_nothing(
     without_ray, capsys, monkeypatch
 ):
