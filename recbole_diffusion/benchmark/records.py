@@ -172,6 +172,7 @@ RESULT |= {
         "denoiser_calls",
         "parameters",
         "peak_memory_mb",
+        "energy_wh",
     )
 }
 NEEDED = {  # of the result of a run, by its phase

@@ -1,5 +1,6 @@
 """Which settings contradict each other? Refused before data are read, with both by name."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -42,6 +43,10 @@ def check(config):
     _check_heads(config)
     _check_result_file(config["result_file"])
     _check_checkpoint_dir(config["checkpoint_dir"], config["result_file"])
+    if config["measure_energy"] and not find_spec("codecarbon"):
+        raise ConfigError(
+            'measure_energy needs codecarbon: pip install "recbole-diffusion[energy]"'
+        )
     if config["adam_betas"] is not None and "adam" not in config["learner"].lower():
         raise ConfigError(f"adam_betas is set but the learner is {config['learner']}")
     _check_valid_metric(config)

@@ -109,6 +109,7 @@ KEYS = {
     "epochs": "not_of_a_run",
     "stopping_step": "not_of_a_run",
     "max_train_seconds": "not_of_a_run one_training all_rows",
+    "measure_energy": "not_of_a_run not_again one_training",
     "lr_scheduler": "one_training",
     "adam_betas": "one_training",
     "require_pow": "host",

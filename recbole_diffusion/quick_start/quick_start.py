@@ -27,6 +27,7 @@ from recbole_diffusion.data.lines import DataError
 from recbole_diffusion.data.loading import CheckedRows, DataNotFoundError
 from recbole_diffusion.evaluator.divisors import over_all_rows, over_all_users
 from recbole_diffusion.quick_start.data_line import data_line
+from recbole_diffusion.quick_start.energy import metered
 from recbole_diffusion.quick_start.explain import naming_columns, naming_settings
 from recbole_diffusion.quick_start.item_clusters import item_clusters, wrong_clusters
 from recbole_diffusion.quick_start.item_table import item_table
@@ -69,9 +70,10 @@ def run_recbole_diffusion(
         test_result_all_rows (None unless test rows without history were counted),
         never_trained_items (see `NeverTrainedAudit`; ``barred_all_rows`` are its metrics over all
         test rows), split, build_seconds (of the model, with what it trains first), train_seconds,
-        valid_seconds, eval_seconds, peak_memory_mb, parameters, checkpoint, log (its file; None
-        where the program has a log of its own), and processes, how many shared the work (seconds
-        and memory are the first one's). ``result_file`` writes the same as JSON.
+        valid_seconds, eval_seconds, peak_memory_mb, energy_wh (of building, training and
+        validation; None unless asked for, and of a resumed run), parameters, checkpoint, log (its
+        file; None where the program has a log of its own), and processes, how many shared the work
+        (seconds, memory and energy are the first one's). ``result_file`` writes the same as JSON.
 
     Raises:
         ConfigError: on a setting that is unknown or out of range.
@@ -136,6 +138,7 @@ def training_report(config, trainer):
         "train_seconds": round(trainer.train_seconds, 2),
         "valid_seconds": round(trainer.valid_seconds, 2),
         "peak_memory_mb": round(peak_memory_mb(config["device"]), 1),
+        "energy_wh": trainer.energy_wh,
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "config": json.loads(checkpoint.config_text(config)),
     }
@@ -194,7 +197,7 @@ def fit(config, saved=True, after_validation=None):
 
     resume_file = ranks.from_first(lambda: _resume_file(config))
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    with naming_settings(config):
+    with naming_settings(config), metered(config["measure_energy"]) as watt_hours:
         begin = monotonic()
         network = make_network(config, train_data._dataset, resume_file).to(config["device"])
         build_seconds = monotonic() - begin
@@ -215,6 +218,7 @@ def fit(config, saved=True, after_validation=None):
             show_progress=config["show_progress"],
             callback_fn=after_validation and (lambda epoch, score: after_validation(trainer)),
         )
+    trainer.energy_wh = round(watt_hours[0], 6) if watt_hours and not resume_file else None
     return Fitted(trainer, train_data, valid_data, test_data, split)
 
 

@@ -116,7 +116,7 @@ def test_the_page_has_the_cells_of_every_table(page, board):
     for table in leaderboard.tables(board):
         section = page.split(f'<section id="{table.name}">')[1].split("</section>")[0]
         assert html.escape(table.note) in section
-        cells = re.findall(r"<td[^>]*>(.*?)</td>", section)
+        cells = re.findall(r"<td[^>]*>(.*?)</td>", re.sub("</?a[^>]*>", "", section))
         expected = [cell for row in table.rows for cell in row]
         assert len(cells) == len(expected)
         for found, cell in zip(cells, expected):
@@ -288,6 +288,28 @@ def test_a_click_on_a_head_sorts_its_table(page, board, visit):
     assert all(len([one for one in s if one]) == 1 for s in sorts), "one head says it is sorted"
     assert seen["focused"] and seen["tag"] == "BUTTON", "a keyboard reaches it"
     assert seen["other"] == labels, "other tables stay"
+
+
+OPEN = """
+  const link = [...document.querySelectorAll("#accuracy td a")][0];
+  const target = document.querySelector(link.getAttribute("href")), before = target.open;
+  location.hash = link.hash;
+  window.dispatchEvent(new HashChangeEvent("hashchange"));  // at once; a browser's comes later
+  return { model: link.textContent, before, after: target.open,
+    title: target.querySelector("summary").textContent,
+    links: document.querySelectorAll("#accuracy td a").length,
+    others: document.querySelectorAll("details[open]").length };
+"""
+
+
+@pytest.mark.slow
+def test_the_name_of_a_model_leads_to_its_settings(page, board, visit):
+    seen, errors = visit(page, OPEN)
+    assert errors == [] and seen["model"] == seen["title"] == board.models[0].label
+    assert (seen["before"], seen["after"], seen["others"]) == (False, True, 1)
+    assert seen["links"] == sum(bool(row.config) for row in board.models) > 1
+    deaf = page.replace('"hashchange"', '"nothing"')  # the control
+    assert not visit(deaf, OPEN)[0]["after"]
 
 
 WIDTHS = """return {

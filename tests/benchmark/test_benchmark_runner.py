@@ -206,6 +206,7 @@ def test_what_fails_or_cannot_share_the_table_is_said_and_the_rest_goes_on(warm,
     assert runs["killed", "seed", 0]["status"] == "failed"
 
 
+@pytest.mark.slow
 def test_where_all_trials_of_a_row_fail_its_seeds_fail_too(warm, shop):
     (shop / "plates.py").write_text(BROKEN)
     (shop / "broken").touch()

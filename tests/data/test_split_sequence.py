@@ -516,6 +516,7 @@ def run(tmp_path, write_log, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_models_run_end_to_end_on_the_same_rows(run):
     parts = cut(circle(), (96, 12, 12))
     targets = [row[2] for row in prefixes(parts[2])]

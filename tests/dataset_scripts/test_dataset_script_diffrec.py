@@ -221,6 +221,7 @@ def test_the_real_split_has_its_known_counts_and_loses_nothing(real, tmp_path, r
     assert np.array_equal(numbers, np.load(raw / "item_emb.npy"))
 
 
+@pytest.mark.slow
 def test_the_package_loads_the_real_split_whole_and_in_the_order_of_its_lists(real, build_data):
     raw, out = real
     _, data, loaders = build_data(out.parent, "MultiVAE", "ml-1m-diffrec")

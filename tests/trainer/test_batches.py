@@ -18,7 +18,7 @@ OURS = {
 }
 HOSTS = {name: {} for name in "SASRec GRU4Rec BERT4Rec LightGCN MultiVAE BPR EASE".split()}
 HOSTS["GRU4Rec, pairs"] = {"loss_type": "BPR"}
-FAST = ("ICDDT", "DiffRec", "BERT4Rec", "BPR")
+FAST = ("ICDDT", "BPR")
 BERT4REC = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1}
 
 

@@ -20,6 +20,7 @@ COSTS = {  # key of a result -> head of a column
     "denoiser_calls": "denoiser calls per user",
     "parameters": "parameters",
     "peak_memory_mb": "peak MiB",
+    "energy_wh": "training Wh",
 }
 
 

@@ -65,7 +65,14 @@ def _section(board, table):
         f'<th scope="col" class="{kind}"><button type="button">{html.escape(text)}</button></th>'
         for text, kind in zip(table.head, kinds)
     )
-    rows = "\n".join("<tr>" + "".join(map(_cell, row, kinds)) + "</tr>" for row in table.rows)
+    anchors = _anchors(board)
+    rows = "\n".join(
+        "<tr>"
+        + _cell(row[0], kinds[0], anchors.get(row[0].text))
+        + "".join(map(_cell, row[1:], kinds[1:]))
+        + "</tr>"
+        for row in table.rows
+    )
     note = f"<p>{html.escape(table.note)}</p>\n" if table.note else ""
     title = html.escape(table.title)
     text = (
@@ -77,8 +84,15 @@ def _section(board, table):
     return table.name, text
 
 
-def _cell(cell, kind):
+def _anchors(board):
+    """Where on the page the settings of a row are, by label."""
+    return {row.label: f"settings-{i}" for i, row in enumerate(board.rows) if row.config}
+
+
+def _cell(cell, kind, anchor=None):
     text = html.escape(cell.text)
+    if anchor:
+        text = f'<a href="#{anchor}">{text}</a>'
     if cell.best:
         text = f"<strong>{text}</strong>"
     value = "" if cell.value is None else html.escape(str(cell.value))
@@ -91,7 +105,8 @@ def _configurations(board):
         _details(f"Plan of {board.plan['dataset']}", board.plan),
         _details("Protocol", board.protocol),
     ]
-    details += [_details(row.label, row.config) for row in board.rows if row.config]
+    anchors = _anchors(board)
+    details += [_details(r.label, r.config, anchors[r.label]) for r in board.rows if r.config]
     return (
         "<section id='configurations'>\n<h2>Configurations</h2>\n"
         + "\n".join(details)
@@ -99,9 +114,10 @@ def _configurations(board):
     )
 
 
-def _details(title, settings):
+def _details(title, settings, anchor=None):
     text = html.escape(json.dumps(settings, indent=1, ensure_ascii=False, default=str))
-    return f"<details><summary>{html.escape(title)}</summary><pre>{text}</pre></details>"
+    opening = f'<details id="{anchor}">' if anchor else "<details>"
+    return f"{opening}<summary>{html.escape(title)}</summary><pre>{text}</pre></details>"
 
 
 def _commands(board):
@@ -121,6 +137,7 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 80rem; padding: 1rem; color: var(--ink); background: var(--paper);
   font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+a { color: var(--link); }
 h1 { font-size: 1.7rem; line-height: 1.2; }
 h2 { font-size: 1.25rem; margin: 2.2rem 0 .3rem; }
 p { max-width: 60rem; margin: .4rem 0 .8rem; }
@@ -184,6 +201,13 @@ function sortBy(head) {
 }
 for (const button of document.querySelectorAll("th button"))
   button.addEventListener("click", () => sortBy(button.parentNode));
+
+function openSettings() {
+  const target = document.getElementById(location.hash.slice(1));
+  if (target instanceof HTMLDetailsElement) target.open = true;
+}
+window.addEventListener("hashchange", openSettings);
+openSettings();
 
 const pictures = document.querySelectorAll(".picture");
 function colors() {

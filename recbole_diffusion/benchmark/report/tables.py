@@ -195,6 +195,8 @@ def _cost(board):
         "Means over seeds. Denoiser calls are per scored user: 0 in closed form, – where there is "
         "no denoiser."
     )
+    if "energy_wh" in keys:
+        note += " Training Wh: codecarbon's estimate for building, training and validation."
     return Table("cost", "Cost", note, ["model", *(COSTS[key] for key in keys)], rows)
 
 
