@@ -1,6 +1,7 @@
 """How are settings and options read from a command line, and how is it answered?"""
 
 import argparse
+import difflib
 
 EXAMPLES = "examples:"
 
@@ -96,6 +97,17 @@ class OneLineParser(argparse.ArgumentParser):
         if examples:
             lines = [f"  recbole-diffusion {example}" for example in examples]
             self.epilog = "\n".join([EXAMPLES, *lines])
+
+    def parse_args(self, args=None, namespace=None):
+        for word in args or ():  # before what is required and is missing, perhaps by the same slip
+            name = word.partition("=")[0]
+            if name.startswith("--") and name not in self._option_string_actions:
+                near = difflib.get_close_matches(
+                    name, self._option_string_actions, n=1, cutoff=0.75
+                )
+                if near:
+                    raise ValueError(f"there is no option {name}; did you mean {near[0]}?")
+        return super().parse_args(args, namespace)
 
     def error(self, message):
         raise ValueError(message)

@@ -195,6 +195,19 @@ def test_an_unknown_command_is_answered_with_the_known_ones(capsys):
     )
 
 
+@pytest.mark.parametrize(
+    "command, said",
+    [
+        ("recommend --checkpont=x", "no option --checkpont; did you mean --checkpoint?"),
+        ("export --fromat onnx", "no option --fromat; did you mean --format?"),
+        ("serve --prot=1", "no option --prot; did you mean --port?"),
+        ("recommend --quiddity", "required: --checkpoint, --output"),  # the control: none is near
+    ],
+)
+def test_a_misspelt_option_is_named_with_the_nearest(command, said, capsys):
+    assert said in refused(capsys, *command.split())
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
 def test_help_names_every_command(arguments, capsys):
     assert main(arguments) == 0
