@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,16 +66,9 @@ def test_the_links_of_the_page_lead_somewhere():
     assert links and all((REPOSITORY / "docs" / link).exists() for link in links)
 
 
-@pytest.mark.slow
-def test_every_command_of_the_page_runs_in_its_order(folder, tmp_path):
-    """On the shop in place of ml-100k, which takes minutes."""
-    commands = COMMANDS.findall(PAGE)
-    assert [re.search(r"--resume|\w+(?= --)", command)[0] for command in commands] == [
-        "run", "run", "pictures", "tune", "benchmark",
-    ]  # fmt: skip
-    (folder / "benchmark.yaml").write_text(
-        (folder / "benchmark.yaml").read_text().replace("ml-100k", "shop")
-    )
+@pytest.fixture
+def said(folder):
+    """Gives a function that runs a command in the folder and returns what it prints."""
     program = folder / "bin" / "recbole-diffusion"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m recbole_diffusion "$@"\n')
@@ -95,6 +87,16 @@ def test_every_command_of_the_page_runs_in_its_order(folder, tmp_path):
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 
+    return said
+
+
+@pytest.mark.slow
+def test_every_command_of_the_page_runs_in_its_order(folder, said):
+    """On the shop in place of ml-100k, which takes minutes."""
+    commands = COMMANDS.findall(PAGE)
+    assert [re.search(r"--resume|\w+(?= --)", command)[0] for command in commands] == [
+        "run", "run", "pictures", "tune", "benchmark",
+    ]  # fmt: skip
     first, resumed, pictures, tuned, ablated = (
         said(command.replace("ml-100k", "shop")) for command in commands
     )
@@ -104,7 +106,12 @@ def test_every_command_of_the_page_runs_in_its_order(folder, tmp_path):
     assert tuned.count("learning_rate=") == 2
     for row in ("MarkovChain", "(one reverse step)", "(x_t zeroed)"):
         assert row in ablated
-    shutil.rmtree(folder / "benchmark")
+
+
+@pytest.mark.slow
+def test_the_plan_and_the_check_of_the_page_run(folder, said):
+    plan = folder / "benchmark.yaml"
+    plan.write_text(plan.read_text().replace("ml-100k", "shop"))
     assert "mine, two levels" in said(
         "recbole-diffusion benchmark --config=benchmark.yaml --model=my_model:MyModel"
     )

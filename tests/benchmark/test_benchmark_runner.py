@@ -339,7 +339,7 @@ class Gated(DreamRec):
 IN_TRAININGS = [(2019, 1), (2020, 2)]
 ANOTHER = "another run"
 KNN = {"ItemKNN": {"settings": {"k": 5}}}
-EVERYWHERE = ["reading", (2019, 0), IN_TRAININGS[0], ANOTHER, IN_TRAININGS[1]]
+EVERYWHERE = ["reading", IN_TRAININGS[0], ANOTHER, IN_TRAININGS[1]]
 
 
 @pytest.mark.slow
