@@ -205,14 +205,23 @@ def _read_parquet(path, names):
         ) from None
     try:
         with parquet.ParquetFile(path) as file:
-            header = file.schema_arrow.names
+            kinds, texts = pyarrow.types, {}
             for name in names:
-                _place(path, name, header)
+                _place(path, name, file.schema_arrow.names)
+                kind = file.schema_arrow.field(name).type
+                if kinds.is_nested(kind):
+                    raise atomic.InputError(
+                        f"{path}: column {name!r} holds {kind}, and not one value a row"
+                    )
+                if kinds.is_binary(kind) or kinds.is_large_binary(kind):  # text of older writers
+                    texts[name] = pyarrow.large_string()
             rows = 0
             for batch in file.iter_batches(BATCH, columns=list(dict.fromkeys(names))):
-                frame = pyarrow.Table.from_batches([batch]).to_pandas(
-                    ignore_metadata=True, integer_object_nulls=True
-                )
+                read = pyarrow.Table.from_batches([batch])
+                for name, kind in texts.items():
+                    place = read.schema.get_field_index(name)
+                    read = read.set_column(place, name, read[name].cast(kind))
+                frame = read.to_pandas(ignore_metadata=True, integer_object_nulls=True)
                 columns = [_as_text(frame[name]) for name in names]
                 yield columns, lambda row, rows=rows: rows + row + 1, None
                 rows += len(frame)
@@ -241,7 +250,11 @@ def _place(path, name, header, sep=None):
         raise atomic.InputError(f"{path}: has {header.count(name)} columns named {name!r}")
     near = difflib.get_close_matches(name, header, n=1, cutoff=0.4)
     other = [mark for mark in ";\t|," if mark in header[0]] if len(header) == 1 else []
-    if other and sep is None:
+    if header[0][:2] in ("\udcff\udcfe", "\udcfe\udcff"):
+        raise atomic.InputError(f"{path}: is not UTF-8, --encoding=utf-16 reads it")
+    if header[0].startswith("sep="):
+        hint = ": line 1 is one that Excel writes, take it out"
+    elif other and sep is None:
         hint = f", are they parted by {other[0]!r}? --sep={other[0]!r} says so"
     else:
         hint = f", did you mean {near[0]!r}?" if near else ""

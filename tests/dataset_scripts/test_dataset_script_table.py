@@ -253,6 +253,33 @@ def test_a_malformed_parquet_is_refused_by_its_row(tmp_path, parquet, refused):
     assert refused(table.main, *arguments, *NAMES).endswith("no such file")
 
 
+def test_text_kept_as_bytes_is_text_and_a_list_is_refused(tmp_path, parquet, refused):
+    frame = pd.DataFrame({"who": ["é", "b", "é"], "what": ["x", "y", "x"]})
+    raw, outputs = tmp_path / "t.parquet", []
+    for who in (frame["who"], frame["who"].str.encode("utf-8")):
+        frame.assign(who=who).to_parquet(raw)
+        outputs.append(convert(tmp_path, raw.read_bytes(), *NAMES, name=raw.name).read_bytes())
+    assert outputs[0] == outputs[1] and "é".encode() in outputs[0]
+    arguments = ["--input", raw, "--output", tmp_path / "out", *NAMES]
+    frame.assign(who=frame["who"].str.encode("latin-1")).to_parquet(raw)
+    assert "Invalid UTF8" in refused(table.main, *arguments)
+    frame.assign(who=[[who] for who in frame["who"]]).to_parquet(raw)
+    message = refused(table.main, *arguments)
+    assert "column 'who' holds list<" in message and "one value a row" in message
+
+
+def test_what_excel_and_windows_write_is_named_with_the_remedy(tmp_path, refused, rows):
+    text = HEADER.replace(",", ";") + "1;1;a;view\n"
+    raw = tmp_path / "t.csv"
+    arguments = ["--input", raw, "--output", tmp_path / "out", *NAMES]
+    raw.write_text("sep=;\n" + text)
+    assert ": line 1 is one that Excel writes, take it out" in refused(table.main, *arguments)
+    raw.write_text(text, encoding="utf-16")
+    assert "is not UTF-8, --encoding=utf-16 reads it" in refused(table.main, *arguments)
+    remedy = ["--encoding=utf-16", "--sep=;"]
+    assert len(rows(convert(tmp_path, raw.read_bytes(), *NAMES, *remedy, name=raw.name))) == 2
+
+
 def test_the_real_retail_log_reads_as_a_table_too(tmp_path, real_data, rows, capsys):
     raw = real_data("retail/events.csv.gz")
     names = ["--user", "visitorid", "--item", "itemid", "--behavior", "event"]
