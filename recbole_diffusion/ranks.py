@@ -52,7 +52,11 @@ def begin():
 def _end():
     import torch.distributed as dist
 
-    if dist.is_initialized() and not _group.check([_SAID]):
+    try:
+        all_end = _group.check([_SAID])
+    except RuntimeError:  # who keeps the store is gone, as others will be
+        return
+    if dist.is_initialized() and not all_end:
         dist.destroy_process_group()
 
 

@@ -17,7 +17,7 @@ LEFT = {
     "journal": (["statsmodels", "pyarrow", "matplotlib"], "benchmark/ml-100k/journal.jsonl"),
     "recommend": (["faiss", "onnx", "onnxscript", "onnxruntime"], "sasrec-onnx/model.onnx"),
 }
-SHORTER = {'"epochs": 4': '"epochs": 1', '"max_train_seconds": 20': '"max_train_seconds": 4'}
+SHORTER = [('"epochs": 4', '"epochs": 1'), ('"max_train_seconds": 20', '"max_train_seconds": 4')]
 by_name = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
 
@@ -58,7 +58,7 @@ def test_a_notebook_runs_from_its_first_cell_to_its_last(file, tmp_path):
         pytest.importorskip(library, reason=f"{library} is not installed")
     notebook = nbformat.read(file, 4)
     for cell in notebook.cells:  # in a third of the time
-        for long, short in SHORTER.items():
+        for long, short in SHORTER + [('"seeds": 2', '"seeds": 1')] * (file.stem != "journal"):
             cell.source = cell.source.replace(long, short)
     done = run(notebook, str(tmp_path))
     assert sum(text.count("\nassert ") for text in texts(done)) >= 1
