@@ -23,6 +23,7 @@ def importable(monkeypatch):
         sys.modules.pop(module, None)
 
 
+@pytest.mark.slow
 def test_its_model_keeps_the_contract(importable):
     check_model(importable, hidden_size=16)
 

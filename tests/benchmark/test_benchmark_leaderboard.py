@@ -557,6 +557,7 @@ def test_sittings_that_are_alike_but_for_the_date_are_one_row(journal, tmp_path)
 # ------------------------------------------------------------------ what was not done with learning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes, words",
     [

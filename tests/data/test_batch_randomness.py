@@ -48,6 +48,7 @@ def equal(a, b):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model, settings", (DRAWING | EXACT).items())
 def test_processes_that_make_batches_do_not_change_them(model, settings, folder, build_data):
     found = []

@@ -170,6 +170,7 @@ def test_a_file_that_begins_with_the_item_is_refused_and_read_when_that_is_said(
     assert message.endswith("r.json: must end in .csv (also with .gz or .zip) with --item_first")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
@@ -212,6 +213,7 @@ def test_a_malformed_rating_is_refused_by_its_line(
 REVIEW = {"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [

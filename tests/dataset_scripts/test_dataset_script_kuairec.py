@@ -94,6 +94,7 @@ def changed(column, word):
     return ",".join(words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [

@@ -151,6 +151,7 @@ def test_filtering_again_changes_nothing_and_filtering_once_would_not_do(tmp_pat
 GOOD = "1,2014-04-07T10:51:09.277Z,3,0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [

@@ -308,6 +308,7 @@ def commands_of_hints():
             yield pytest.param(file.stem, text, id=file.stem)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, text", commands_of_hints())
 def test_the_command_of_the_hint_makes_what_the_settings_read(
     name, text, tmp_path, monkeypatch, build_data

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from marks import slow_but
 
 from recbole_diffusion.cli.main import main
 from recbole_diffusion.config.values import ConfigError
@@ -52,7 +53,7 @@ def onnx():
         pytest.importorskip(name, reason="the extra export is not installed")
 
 
-@pytest.mark.parametrize("model", GRAPHS)
+@pytest.mark.parametrize("model", slow_but(("ICDDT", "DiffRec"), GRAPHS))
 def test_a_traced_graph_gives_the_models_own_scores(trained, tmp_path, model):
     report = export(trained(model), "torchscript", tmp_path / "out")
     sequential = model not in ("DiffRec", "TDiffRec")

@@ -142,6 +142,7 @@ TRAINING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use, kind", USES)
 def test_a_field_that_is_missing_or_wrong_is_named(use, kind, trained):
     """Also where the hash is right, as in a file that another program made."""
