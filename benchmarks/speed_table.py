@@ -19,6 +19,7 @@ from speed_icddt import PlainICDDT
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
+from recbole_diffusion.quick_start.quick_start import make_network
 from recbole_diffusion.trainer.choose import get_trainer
 
 ROWS = {"all_positions": False, "crop_history": False, "length_buckets": False}
@@ -31,7 +32,7 @@ PAIRS = [
     ("DiffRec", "ml-1m-diffrec", {}, "recbole:DiffRec", {}),
     ("TDiffRec", "ml-1m-diffrec", {}, "TDiffRec", {}),
     ("LDiffRec", "ml-1m-diffrec", {"n_cate": 1}, "recbole:LDiffRec", {"n_cate": 1}),
-    ("LTDiffRec", "ml-1m-diffrec", {}, "LTDiffRec", {}),
+    ("LTDiffRec", "ml-1m-diffrec", {"n_cate": 1}, "LTDiffRec", {}),
     ("SASRec", "ml-1m", {"MAX_ITEM_LIST_LENGTH": 200}, "recbole:SASRec", {}),
     ("GRU4Rec", "ml-1m", {"MAX_ITEM_LIST_LENGTH": 200}, "recbole:GRU4Rec", {}),
     ("MarkovChain", "jd", {}, None, {}),
@@ -87,7 +88,7 @@ def side(name, dataset, settings, seconds, data_path, plain):
     config = Config(PlainICDDT if name == "PlainICDDT" else name, dataset, config_dict=settings)
     train, valid, _ = prepare_data(config, get_dataset(config)(config))
     torch.manual_seed(0)
-    model = config.model_class(config, train.dataset)
+    model = make_network(config, train.dataset, None)
     optimizer = get_trainer(config)(config, model).optimizer
     if plain and hasattr(model, "walks_without_items"):
         model.walks_without_items = False
