@@ -17,7 +17,7 @@ from recbole.data.interaction import Interaction
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
-from recbole_diffusion.quick_start.quick_start import fit
+from recbole_diffusion.quick_start.quick_start import fit, make_network
 from recbole_diffusion.saved_run import load_run
 from recbole_diffusion.trainer.choose import get_trainer
 
@@ -161,7 +161,7 @@ def _build(name, dataset, settings):
     config = Config(name, dataset, config_dict=settings)
     train, _, _ = prepare_data(config, get_dataset(config)(config))
     torch.manual_seed(0)
-    model = config.model_class(config, train.dataset).to(config["device"])
+    model = make_network(config, train.dataset, None).to(config["device"])
     return model, train, get_trainer(config)(config, model).optimizer
 
 
