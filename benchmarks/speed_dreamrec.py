@@ -132,12 +132,13 @@ def scoring(arguments):
         ("SASRec", {}),
         ("DreamRec", {}),
         ("DreamRec", {"sampler": "ddim"}),
+        ("DreamRec", {"sampler": "ddim", "walk_steps": 8}),  # as walk_steps: auto found on zhihu
         ("DimeRec", {}),
     ):
         model, _, batches, _ = build(name, arguments, **settings)
         seconds = seconds_a_row(model.full_sort_predict, model, batches, arguments.repeats)
         base = base or seconds
-        how = ", ".join(f"{key} {value}" for key, value in settings.items())
+        how = ", ".join(f"{key} {value}" for key, value in settings.items() if key == "sampler")
         if name == "DimeRec" or settings:
             how = f"{how}, {len(model.levels) - 1} levels".strip(", ")
         print(
