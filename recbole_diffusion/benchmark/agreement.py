@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recbole_diffusion.benchmark.process import outcome_of, start_process
-from recbole_diffusion.benchmark.protocol import SHARED, refusal
+from recbole_diffusion.benchmark.protocol import refusal
+from recbole_diffusion.quick_start.protocol_line import protocol_line
 
 
 class Agreement(NamedTuple):
@@ -74,6 +75,7 @@ def agree(plan, table, where):
         raise ValueError(found["error"])
     reasons = {label: one["error"] for label, one in found.items() if "error" in one}
     lines = [line for one in found.values() for line in one.get("warnings", [])]
+    lines = list(dict.fromkeys(lines))  # once, if several rows give it
     protocols = {label: one["protocol"] for label, one in found.items() if "protocol" in one}
     if not protocols:
         raise ValueError("no model can be run: " + next(iter(reasons.values())))
@@ -88,13 +90,12 @@ def agree(plan, table, where):
         if entry.ablates in reasons:
             reasons.setdefault(entry.label, f"{entry.ablates} is not in the table")
     lines += [f"{label} is not run: {reason}" for label, reason in reasons.items()]
-    # Older versions measured less.
-    whole = next(one for label, one in protocols.items() if label not in reasons) | table
-    same = ", ".join(f"{key} {whole[key]}" for key in SHARED)
+    one = next(one for label, one in protocols.items() if label not in reasons)
     lines.append(
-        f"one protocol: {same}; seen before: {whole['seen_before']:.1%} of the test targets, "
-        f"{whole['valid_seen_before']:.1%} of the validation targets"
+        f"one protocol for all rows: {protocol_line(one)}; seen before: {one['seen_before']:.1%} "
+        f"of the test targets, {one['valid_seen_before']:.1%} of the validation targets"
     )
+    whole = one | table  # tables of older versions say less
     return Agreement(whole, reasons, lines)
 
 

@@ -102,7 +102,7 @@ class Machines:
         ray (module): Ray, joined.
         gpus (float): of a job.
         memory (float): of a job, bytes; 0 declares none.
-        say (callable): takes a line of progress.
+        say (callable): takes a line of progress; None says nothing.
     """
 
     def __init__(self, ray, gpus, memory, say):
@@ -121,7 +121,8 @@ class Machines:
         """As of `process.start_process`, on a machine that has the threads as free CPUs."""
         task = self.ray.remote(num_cpus=threads, max_retries=0, **self.resources)(do)
         given = (folder, name, job, threads, os.getcwd(), os.environ.get(NAMED, ""), versions())
-        return Task(self.ray, lambda: task.remote(*given), lambda line: self.say(f"{name}: {line}"))
+        say = self.say or (lambda line: None)
+        return Task(self.ray, lambda: task.remote(*given), lambda line: say(f"{name}: {line}"))
 
     def outcome_of(self, process, folder, name):
         """As of `process.outcome_of`."""

@@ -13,13 +13,6 @@ from recbole_diffusion.benchmark.journal import FORMAT, Journal, State, place, r
 from recbole_diffusion.benchmark.plan import run_id
 from recbole_diffusion.config.keys import of_kind
 
-
-def silent(line):
-    """A ``say`` of a `Runner` that says only what failed."""
-    if ": failed: " in line:
-        print(line, file=sys.stderr, flush=True)
-
-
 WAIT = 0.1  # seconds between looks at the running processes
 
 
@@ -31,7 +24,7 @@ class Runner:
         output (str or Path): the benchmark's folder; what its journal has is not run again.
         command (str): how this benchmark is started, for its reports.
         retry (bool): run again what failed.
-        say (callable): takes a line of progress.
+        say (callable): takes a line of progress; None says only what failed, on stderr.
         machines (module or Machines): starts the trainings; None starts them on this machine.
     """
 
@@ -56,10 +49,10 @@ class Runner:
         with Journal(path) as journal:
             self.journal = journal
             self._read(path)
-            self.say(f"reading {self.plan.dataset} as each of {len(self.plan.entries)} rows would")
+            self._say(f"reading {self.plan.dataset} as each of {len(self.plan.entries)} rows would")
             found = agree(self.plan, self.state.protocol, self.output)
             for line in found.lines:
-                self.say(line)
+                self._say(line)
             metric = self.plan.record()["metric"]
             if found.protocol["valid_metric"] != metric:
                 raise ValueError(
@@ -73,7 +66,7 @@ class Runner:
             self._outdate_all_but([run for run in runs if run not in left])
             self.count = len(left)
             try:
-                with progress.bar(self.count, "benchmark", self.say is not silent, "run") as bar:
+                with progress.bar(self.count, "benchmark", self.say is not None, "run") as bar:
                     while left or self.running:
                         self._start(left)
                         self._collect(left)
@@ -132,7 +125,8 @@ class Runner:
             begin = time.monotonic()
             outcome = self._at_once(name, job)
             self._write(self._outcome_record(name, label, "external", 0, None, {}, begin, outcome))
-            self.say(f"{label}: {outcome.get('error') or outcome['counts']}")
+            failed = "error" in outcome
+            self._say(f"{label}: {outcome['error' if failed else 'counts']}", failed)
 
     def _settings(self, run):
         """Settings of a run, None while its trials are not all done."""
@@ -317,14 +311,21 @@ class Runner:
         at = of - len(left) - len(self.running)
         metric = self.plan.record()["metric"]
         if record["status"] == "failed":
-            what = f"failed: {record['error']}"  # as `silent` looks for it
+            what = f"failed: {record['error']}"
         else:
             what = f"validation {metric} {record['result']['best_valid_result'][metric]:.4f}"
-        self.say(
+        self._say(
             f"[{at}/{of}] {record['label']} ({self._row(record['label'])}) {record['phase']} "
             f"{record['number']}: {what}, {record['wall_seconds']:.0f} s; "
-            f"{progress.left(self._left(left))}"
+            f"{progress.left(self._left(left))}",
+            record["status"] == "failed",
         )
+
+    def _say(self, line, failed=False):
+        if self.say is not None:
+            self.say(line)
+        elif failed:
+            print(line, file=sys.stderr, flush=True)
 
     def _show(self, bar, left):
         """Shows on a terminal which rows are being trained."""

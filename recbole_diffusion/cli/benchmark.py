@@ -128,13 +128,13 @@ def _run(plan, where, command, retry, address, quiet):
     """Runs a plan here or, with an address, on a cluster."""
     from tqdm import tqdm
 
-    from recbole_diffusion.benchmark.runner import Runner, silent
+    from recbole_diffusion.benchmark.runner import Runner
 
     def say(line):
         with tqdm.external_write_mode(file=sys.stdout):
             print(line, flush=True)
 
-    say = silent if quiet else say
+    say = None if quiet else say
     if address is None:
         Runner(plan, where, command, retry, say).run()
         return

@@ -31,7 +31,7 @@ PROTOCOL = {
     "topk": [10],
     "metrics": ["hit", "ndcg"],
     "valid_metric": "ndcg@10",
-    "eval_args": {},
+    "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"},
 }
 COUNTS = ("test_rows", "valid_rows", "users", "items", "n_train_rows", "rows_without_history")
 PROTOCOL |= dict.fromkeys(COUNTS, 2) | SEEN
@@ -127,6 +127,7 @@ def benchmark(tmp_path, monkeypatch):
         retry=False,
         protocols=None,
         describe=None,
+        quiet=False,
         **options,
     ):
         def protocol(label):
@@ -137,7 +138,8 @@ def benchmark(tmp_path, monkeypatch):
         monkeypatch.setattr(process, "subprocess", trainings)
         monkeypatch.setattr(runner, "time", trainings)
         said = []
-        made = runner.Runner(make_plan(options), tmp_path / "out", "", retry, said.append)
+        say = None if quiet else said.append
+        made = runner.Runner(make_plan(options), tmp_path / "out", "", retry, say)
         made.run()
         return SimpleNamespace(
             jobs=trainings.jobs, most=trainings.most, said=said, state=made.state
@@ -164,6 +166,32 @@ def test_a_seed_waits_for_the_trials_that_are_run_again(benchmark):
     again = benchmark(models=benchmark.tuned, tune=2, retry=True, jobs=3, looks=lambda job: 3)
     assert phases(again) == ["trial", "trial", "seed"]
     assert last(benchmark.folder)["mine", "seed", 0]["status"] == "done"
+
+
+def test_what_several_rows_say_is_said_once_and_the_protocol_in_words(benchmark):
+    def describe(label):
+        warnings = ["topk is cut", f"only {label} says this"]
+        return {"protocol": PROTOCOL, "warnings": warnings}
+
+    said = benchmark(models="SASRec,GRU4Rec", describe=describe).said
+    assert said[1:4] == ["topk is cut", "only SASRec says this", "only GRU4Rec says this"]
+    words = "leave-one-out in time order, 2 test interactions, history not masked, all items ranked"
+    assert said[4].startswith(f"one protocol for all rows: {words}; seen before: 50.0% of the test")
+
+
+def test_quiet_says_what_failed_and_nothing_else(benchmark, capsys):
+    def some(job):
+        return "broken" if job["model"] == "SASRec" else 0.5
+
+    lists = benchmark.folder.parent / "lists.csv"
+    lists.write_text("user,item,rank\n")
+    options = {"models": "SASRec,GRU4Rec", "external": {"other": str(lists)}}
+    benchmark(lambda job: "cut" if job["kind"] == "external" else some(job), quiet=True, **options)
+    out, failures = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"other: cut\n\[\d/2\] SASRec .* failed: broken, 0 s; .*\n", failures)
+    benchmark(lambda job: 0.5, quiet=True, retry=True, **options)
+    assert capsys.readouterr() == ("", "")  # the control
 
 
 def test_a_trial_that_wins_when_run_again_replaces_the_seeds(benchmark):
