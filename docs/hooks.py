@@ -3,8 +3,8 @@
 - ``$...$`` and ``$$...$$`` become MathML, which browsers show without a script.
 - A line ``<!-- settings: ICDDT -->``, ``<!-- help -->``, ``<!-- data sets -->`` or
   ``<!-- models -->`` is replaced by what the package says, so that pages cannot drift from it.
-- results/, CHANGELOG.md and SECURITY.md are pages, too. Links to other files of the repository
-  become plain text.
+- results/, CHANGELOG.md, SECURITY.md and the notebooks are pages, too. Links to other files of the
+  repository become plain text.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
+from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("CHANGELOG.md", "SECURITY.md", "CITATION.cff")
@@ -34,7 +35,19 @@ def on_files(files, config):
     for path in [*shown, *(ROOT / name for name in PAGES)]:
         name = path.relative_to(ROOT).as_posix()
         files.append(File(name, str(ROOT), config["site_dir"], use_directory_urls=False))
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        for name, content in _notebook(path).items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
     return files
+
+
+def _notebook(path):
+    """A notebook as a page: name to content of the page and its pictures."""
+    made = {"output_files_dir": path.stem, "unique_key": path.stem}
+    text, resources = MarkdownExporter().from_filename(str(path), resources=made)
+    text = text.replace('<table border="1" class="dataframe">', "<table>")  # as other tables
+    link = f"[The notebook itself]({path.name}), to be run in Jupyter.\n"
+    return {f"{path.stem}.md": f"{text}\n\n{link}"} | resources["outputs"]
 
 
 def on_page_markdown(markdown, page, config, files):
@@ -71,6 +84,9 @@ def _link(found, folder, known):
         here = "docs"
     place = posixpath.normpath(posixpath.join(here, target))
     inside = place.removeprefix("docs/")
+    page = inside.removesuffix(".ipynb") + ".md"
+    if page in known and not folder.startswith("notebooks"):
+        inside = page
     if inside not in known:
         return words if not image else found[0]
     return f"{image}[{words}]({posixpath.relpath(inside, folder or '.')}{anchor})"

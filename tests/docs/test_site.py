@@ -62,6 +62,22 @@ def test_every_command_is_explained(site):
 
 
 @pytest.mark.slow
+def test_notebooks_are_pages_with_their_code_results_and_pictures(site):
+    notebooks = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+    assert len(notebooks) == 4
+    pictures = 0
+    for notebook in notebooks:
+        text = (site / "notebooks" / f"{notebook.stem}.html").read_text(encoding="utf-8")
+        assert "import" in text and (site / "notebooks" / notebook.name).exists()
+        for picture in re.findall(r'<img[^>]* src="([^"]+)"', text):
+            assert (site / "notebooks" / picture).stat().st_size > 1000
+            pictures += 1
+    assert pictures
+    first = (site / "first_hour.html").read_text(encoding="utf-8")
+    assert 'href="notebooks/journal.html"' in first and ".ipynb" not in first
+
+
+@pytest.mark.slow
 def test_equations_are_mathml_and_nothing_is_left_unfilled(site):
     text = (site / "models" / "icddt.html").read_text(encoding="utf-8")
     assert text.count("<math") > 5 and "$" not in re.sub(
