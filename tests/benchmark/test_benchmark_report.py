@@ -335,6 +335,25 @@ def test_a_phone_scrolls_tables_in_their_boxes_and_never_the_page(page, visit):
     assert visit(loose, WIDTHS, width=360)[0]["page"] > 360
 
 
+PRINTED = """
+  const widths = () => [...document.querySelectorAll(".picture .main-svg:first-child")].map(
+    svg => Math.round(svg.getBoundingClientRect().width));
+  const before = widths();
+  window.dispatchEvent(new Event("beforeprint"));
+  const paper = widths();
+  window.dispatchEvent(new Event("afterprint"));
+  return { before, paper, after: widths() };
+"""
+
+
+@pytest.mark.slow
+def test_pictures_are_as_wide_as_paper_while_they_are_printed(page, visit):
+    seen, errors = visit(page, PRINTED)
+    assert errors == [] and len(seen["paper"]) >= 5
+    assert set(seen["paper"]) == {680} and not {680} & set(seen["before"])
+    assert seen["after"] == seen["before"]
+
+
 @pytest.mark.slow
 def test_a_benchmark_without_runs_or_without_pictures_has_a_page(journal, tmp_path, visit):
     made = journal(tmp_path)

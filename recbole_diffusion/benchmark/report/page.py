@@ -176,6 +176,11 @@ pre { margin: 0; padding: .7rem; overflow-x: auto; background: var(--soft); font
   body { max-width: none; font-size: 11px; }
   section { break-inside: avoid-page; }
   .box { overflow: visible; border: 0; }
+  table { font-size: 9px; }
+  th button { padding: .2rem .3rem; }
+  td { padding: .1rem .3rem; }
+  .pictures { display: block; }
+  .picture { break-inside: avoid-page; }
   th button::after { content: ""; }
   #configurations, #commands { display: none; }
 }
@@ -228,6 +233,12 @@ for (const picture of pictures) {
   Plotly.newPlot(picture, data, layout, { responsive: true, displayModeBar: false });
   Plotly.relayout(picture, colors());
 }
+function across(pixels) {
+  for (const picture of pictures)
+    Plotly.relayout(picture, { width: pixels, autosize: pixels === null });
+}
+window.addEventListener("beforeprint", () => across(680));  // a sheet of paper
+window.addEventListener("afterprint", () => across(null));
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const picture of pictures) Plotly.relayout(picture, colors());
 });
