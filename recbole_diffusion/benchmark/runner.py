@@ -314,9 +314,10 @@ class Runner:
             what = f"failed: {record['error']}"
         else:
             what = f"validation {metric} {record['result']['best_valid_result'][metric]:.4f}"
+        number = record["number" if record["phase"] == "trial" else "seed"]
         self._say(
             f"[{at}/{of}] {record['label']} ({self._row(record['label'])}) {record['phase']} "
-            f"{record['number']}: {what}, {record['wall_seconds']:.0f} s; "
+            f"{number}: {what}, {record['wall_seconds']:.0f} s; "
             f"{progress.left(self._left(left))}",
             record["status"] == "failed",
         )
