@@ -2,6 +2,8 @@
 
 from recbole_diffusion.cli.parsing import OneLineParser
 
+COLUMNS = ("user", "item", "time", "behavior")
+
 
 def parser():
     """The options of ``recbole-diffusion recommend`` (OneLineParser)."""
@@ -9,6 +11,8 @@ def parser():
         prog="recbole-diffusion recommend",
         examples=[
             "recommend --checkpoint=SASRec.best.pth --histories=log.csv -k 20 --output=lists.csv",
+            "recommend --checkpoint=FILE --histories=log.csv --user=buyer --item=product "
+            "--time=bought --output=lists.csv",
             "recommend --checkpoint=FILE --histories=log.parquet --deny=out.txt --output=x.jsonl",
         ],
         description="the best items for everybody of a file, out of a trained model; no data set "
@@ -20,8 +24,15 @@ def parser():
         "--histories",
         metavar="FILE",
         help="a line an interaction: .csv or .tsv with a header, .parquet or .inter, with the "
-        "columns of the data set that the model was trained on; in order of time, or with a stamp",
+        "columns of the data set that the model was trained on; in order of time, or with a stamp, "
+        "a number or an ISO date",
     )
+    for name in COLUMNS:
+        add(
+            f"--{name}",
+            metavar="COLUMN",
+            help=f"the {name} in --histories, where it has its own name",
+        )
     add("--output", metavar="FILE", required=True, help="of the lists: .csv, .parquet or .jsonl")
     add = made.add_argument_group("lists").add_argument
     add("-k", type=int, default=20, help="items a list; default: 20")
@@ -55,6 +66,8 @@ def recommend(arguments):
         int: exit code.
     """
     options = vars(parser().parse_args(arguments))
+    columns = {name: options.pop(name) for name in COLUMNS}
+    options["columns"] = {name: column for name, column in columns.items() if column is not None}
     if options["exclude_seen"] is not None:
         options["exclude_seen"] = options["exclude_seen"] == "True"
     from recbole_diffusion.recommend.job import recommend_file

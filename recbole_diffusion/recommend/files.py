@@ -14,27 +14,31 @@ WRITTEN = (".csv", ".parquet", ".jsonl")
 LINES = 1 << 19  # read at once
 
 
-def tables(path, columns):
+def tables(path, columns, names=None, needed=()):
     """Reads a file of interactions in blocks.
 
     Args:
         path (str or Path): .csv or .tsv with a header, .parquet, or RecBole's .inter.
         columns (list of str): what to read, where it is there.
+        names (dict of str to str): columns that the file has under another name, and that name;
+            they must be there.
+        needed (list of str): columns that must be there, too.
 
     Yields:
         pandas.DataFrame: the next lines; of files of text all columns are text.
 
     Raises:
-        DataError: if the file is missing, of another kind, or damaged.
+        DataError: if the file is missing, of another kind, or damaged, or has none of the columns
+            or lacks one that must be there.
     """
-    path = Path(path)
+    path, names = Path(path), names or {}
     if path.suffix not in READ:
         raise DataError(f"{path} is not one of {', '.join(READ)}")
+    known = {names.get(column, column): column for column in columns}
+    needed = [names.get(column, column) for column in dict.fromkeys([*needed, *names])]
     try:
-        if path.suffix == ".parquet":
-            yield from _parquet(path, columns)
-        else:
-            yield from _text(path, columns)
+        for block in (_parquet if path.suffix == ".parquet" else _text)(path, known, needed):
+            yield block.rename(columns=known)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, pd.errors.ParserError) as error:
@@ -43,7 +47,17 @@ def tables(path, columns):
         raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 
-def _text(path, columns):
+def _check(path, there, wanted, needed):
+    """Refuses a file without what is to be read."""
+    lacking = [name for name in needed if name not in there]
+    if lacking or not set(wanted) & set(there):
+        raise DataError(
+            f"{path} has no column {', '.join(lacking or wanted)}: its columns are {list(there)}; "
+            "--user, --item, --time and --behavior name them"
+        )
+
+
+def _text(path, wanted, needed):
     atomic = path.suffix == ".inter"
     form = {
         "sep": "," if path.suffix == ".csv" else "\t",
@@ -57,14 +71,13 @@ def _text(path, columns):
     }
     head = list(pd.read_csv(path, nrows=0, **form).columns)
     names = [name.partition(":")[0] if atomic else name for name in head]
-    wanted = [place for place, name in enumerate(names) if name in columns]
-    if not wanted:
-        raise DataError(f"{path} has no column {', '.join(columns)}: its columns are {names}")
+    _check(path, names, wanted, needed)
+    places = [place for place, name in enumerate(names) if name in wanted]
     for block in pd.read_csv(path, chunksize=LINES, **form):  # usecols would pass over long lines
-        yield block.iloc[:, wanted].set_axis([names[place] for place in wanted], axis=1)
+        yield block.iloc[:, places].set_axis([names[place] for place in places], axis=1)
 
 
-def _parquet(path, columns):
+def _parquet(path, wanted, needed):
     try:
         import pyarrow
         import pyarrow.parquet as parquet
@@ -74,7 +87,8 @@ def _parquet(path, columns):
         ) from error
     try:
         file = parquet.ParquetFile(path)
-        names = [name for name in file.schema_arrow.names if name in columns]
+        _check(path, file.schema_arrow.names, wanted, needed)
+        names = [name for name in file.schema_arrow.names if name in wanted]
         for batch in file.iter_batches(LINES, columns=names):
             yield batch.to_pandas()
     except pyarrow.ArrowException as error:

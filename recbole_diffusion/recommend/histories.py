@@ -86,11 +86,12 @@ class HistoryReader:
         Args:
             table (pandas.DataFrame): a line an interaction, with the columns of the data set that
                 the model was trained on: user, item, the behaviour where it reads behaviours (or
-                the number that ``behavior_from`` makes it of) and, where there is one, the stamp.
+                the number that ``behavior_from`` makes it of) and, where there is one, the stamp,
+                a number or an ISO date (in UTC, if it names no offset).
 
         Raises:
             DataError: if a column is missing, a user, item or behaviour is missing, a stamp is no
-                finite number, or a behaviour is not known.
+                finite number and no ISO date, or a behaviour is not known.
         """
         if not isinstance(table, pd.DataFrame):
             raise DataError(f"histories are a pandas.DataFrame, not a {type(table).__name__}")
@@ -115,8 +116,9 @@ class HistoryReader:
         rows = {self.user: (place[code] if len(code) else place) + 1}
         rows[self.item] = ids(table[self.item], self.known[self.item])
         if self.time in table:
-            rows[self.time] = pd.to_numeric(table[self.time], errors="coerce").to_numpy(float)
-            self._refuse(~np.isfinite(rows[self.time]), f"{self.time} is no finite number")
+            rows[self.time] = stamps(table[self.time])
+            wrong = ~np.isfinite(rows[self.time])
+            self._refuse(wrong, f"{self.time} is neither a finite number nor an ISO date")
         if self.behavior is not None:
             rows[self.behavior] = ids(table[self.behavior], self.known[self.behavior])
             names = ", ".join(self.known[self.behavior])
@@ -161,6 +163,28 @@ def objects(values):
     array = np.empty(len(values), dtype=object)
     array[:] = list(values)
     return array
+
+
+def stamps(values):
+    """Stamps as numbers; dates become seconds since 1970.
+
+    Args:
+        values (pandas.Series): numbers, dates, or text of either.
+
+    Returns:
+        numpy.ndarray: not a number where a value is neither, shape: [n].
+    """
+    if not pd.api.types.is_datetime64_any_dtype(values):
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(float)
+        if np.isfinite(numbers).all() or pd.api.types.is_numeric_dtype(values):
+            return numbers
+        dates = values.where(~np.isfinite(numbers))
+        values = pd.to_datetime(dates, errors="coerce", utc=True, format="ISO8601")
+    else:
+        numbers = np.full(len(values), np.nan)
+        values = pd.to_datetime(values, utc=True)
+    seconds = (values - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+    return np.where(values.isna(), numbers, seconds.to_numpy(float))
 
 
 def ids(values, known):

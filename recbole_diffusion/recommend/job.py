@@ -28,6 +28,7 @@ def recommend_file(
     show_progress=True,
     address=None,
     cpus=1,
+    columns=None,
     **options,
 ):
     """Writes lists for all people of a file.
@@ -50,6 +51,8 @@ def recommend_file(
         address (str): of a Ray cluster whose machines do the parts, see `cluster.joined`; None does
             them here. The file is the same if torch has as many threads.
         cpus (int): of a worker of the cluster, which has as many threads.
+        columns (dict of str to str): what ``histories`` calls the columns ``user``, ``item``,
+            ``time`` and ``behavior``, where the data set had other names.
         **options: ``k``, ``exclude_seen``, ``target_behavior``, ``cold``, ``batch_size`` and
             ``ann`` of `Recommender.recommend`.
 
@@ -72,13 +75,18 @@ def recommend_file(
         raise ConfigError(f"output {output} is not one of {', '.join(WRITTEN)}")
     if output.is_dir() or not output.absolute().parent.is_dir():
         raise ConfigError(f"output {output} cannot be written: is its folder there?")
+    inputs = [checkpoint, histories, users, candidates, deny]
+    if any(file is not None and Path(file).resolve() == output.resolve() for file in inputs):
+        raise ConfigError(f"output {output} is one of the files that are read")
     recommender = load(checkpoint, model, seed=seed)
     asked = None if users is None else read_ids(users)
     options |= {name: read_ids(file) for name, file in _given(candidates, deny).items()}
     recommender.check(**options)
     found = None
     if histories is not None:
-        found = recommender.read(tables(histories, recommender.columns))
+        names = recommender.names_of(columns or {})
+        needed = [recommender.user_field, recommender.item_field]
+        found = recommender.read(tables(histories, recommender.columns, names, needed))
         found = found if asked is None else found.only(asked)
     everybody = asked if found is None else found.users
     if everybody is None:
@@ -86,9 +94,8 @@ def recommend_file(
     if len(everybody) == 0:
         raise ConfigError(f"{histories} holds no user")
     folder = Path(f"{output}.parts")
-    inputs = [checkpoint, histories, users, candidates, deny]
     plan = {"seed": recommender.seed, "options": options, "inputs": digests(inputs)}
-    plan |= {"part": PART, "version": __version__}
+    plan |= {"part": PART, "version": __version__, "columns": columns}
     bounds = range(0, len(everybody), PART)
     parts = [folder / f"part-{number:05d}{output.suffix}" for number in range(len(bounds))]
     sizes = [min(PART, len(everybody) - first) for first in bounds]

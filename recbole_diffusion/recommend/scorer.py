@@ -71,6 +71,8 @@ class Scorer:
                 f"{self.config['model']} scores histories, so it needs them: histories=DataFrame"
             )
         found = dataset = None
+        if isinstance(users, str):
+            raise ConfigError(f"users is the text {users!r}: give a list, as [{users!r}]")
         if users is not None and pd.Index([str(user) for user in users]).has_duplicates:
             raise ConfigError("users names a user twice")
         asked_for = None if users is None else objects(users)
@@ -109,6 +111,26 @@ class Scorer:
         reader = HistoryReader(self.config, self._known)
         made_of = [reader.source["field"]] if reader.source else []
         return list(dict.fromkeys([*reader.needed, *made_of, reader.time]))
+
+    def names_of(self, columns):
+        """The columns of histories that are called otherwise.
+
+        Args:
+            columns (dict of str to str): ``user``, ``item``, ``time`` and ``behavior`` to a name.
+
+        Returns:
+            dict of str to str: the data set's column to that name.
+
+        Raises:
+            ConfigError: if there is a name for a behaviour, and none is read.
+        """
+        if "behavior" in columns and self.behavior_column is None:
+            raise ConfigError(
+                f"{self.config['model']} reads no behaviours, so no column can be named for them"
+            )
+        own = {"user": self.user_field, "item": self.item_field}
+        own |= {"time": self.config["TIME_FIELD"], "behavior": self.behavior_column}
+        return {own[what]: name for what, name in columns.items()}
 
     @cached_property
     def known_items(self):

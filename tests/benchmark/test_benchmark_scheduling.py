@@ -189,7 +189,9 @@ def test_quiet_says_what_failed_and_nothing_else(benchmark, capsys):
     benchmark(lambda job: "cut" if job["kind"] == "external" else some(job), quiet=True, **options)
     out, failures = capsys.readouterr()
     assert out == ""
-    assert re.fullmatch(r"other: cut\n\[\d/2\] SASRec .* seed 2020: failed: broken, 0 s; .*\n", failures)
+    assert re.fullmatch(
+        r"other: cut\n\[\d/2\] SASRec .* seed 2020: failed: broken, 0 s; .*\n", failures
+    )
     benchmark(lambda job: 0.5, quiet=True, retry=True, **options)
     assert capsys.readouterr() == ("", "")  # the control
 

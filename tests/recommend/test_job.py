@@ -80,6 +80,39 @@ def test_every_form_of_the_histories_gives_the_same_lists(checkpoint, log, suffi
     assert (log.parent / "csv.lists.csv").read_bytes() == output.read_bytes()
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_log_as_it_comes_has_its_own_names_and_dates(checkpoint, log, suffix):
+    table = pd.read_csv(log).sample(frac=1, random_state=1)  # the dates give the order
+    when = pd.to_datetime(table["timestamp"], unit="s")
+    own = table.drop(columns="timestamp").set_axis(["customer", "product name"], axis=1)
+    own["when"] = when if suffix == ".parquet" else when.astype(str)
+    other = log.with_name(f"own{suffix}")
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+        own.to_parquet(other)
+    else:
+        own.to_csv(other, index=False)
+    options = [f"--checkpoint={checkpoint}", "-k", "3"]
+    names = ["--user=customer", "--item=product name", "--time=when"]
+    assert main(["recommend", *options, f"--histories={other}", *names, "--output=found.csv"]) == 0
+    assert main(["recommend", *options, f"--histories={log}", "--output=lists.csv"]) == 0
+    found, expected = (pd.read_csv(name, index_col=[0, 2]) for name in ("found.csv", "lists.csv"))
+    pd.testing.assert_frame_equal(found.sort_index(), expected.sort_index())
+    mixed = [*names[:2], "--output=mixed.csv"]  # the control: without the dates
+    assert main(["recommend", *options, f"--histories={other}", *mixed]) == 0
+    assert not pd.read_csv("mixed.csv", index_col=[0, 2]).sort_index().equals(found.sort_index())
+
+
+def test_columns_that_a_log_lacks_are_said_with_those_it_has(checkpoint, log, capsys):
+    options = [f"--checkpoint={checkpoint}", f"--histories={log}", "--output=lists.csv"]
+    for name, words in [
+        ("--user=customer", "has no column customer: its columns are ['user_id', 'item_id'"),
+        ("--behavior=item_id", "SASRec reads no behaviours"),
+    ]:
+        assert main(["recommend", *options, name]) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_a_killed_job_goes_on_with_the_parts_it_lacks(checkpoint, log, small_parts, monkeypatch):
     whole, cut = log.with_name("whole.csv"), log.with_name("cut.csv")
     job.recommend_file(checkpoint, whole, log, k=3, show_progress=False)
@@ -154,6 +187,7 @@ def test_the_command_says_what_it_did_and_refuses_mistakes_in_one_line(checkpoin
     mistakes = [
         ([*given, "--output=lists.xls"], "lists.xls is not one of .csv, .parquet, .jsonl"),
         ([*given, f"--output={log.parent}/none/lists.csv"], "cannot be written"),
+        ([*given, f"--output={log}"], "log.csv is one of the files that are read"),
         ([*given, other, "-k", "21"], "k is 21, but 20 items may be recommended"),
         ([*given, other, "--deny=none.txt"], "cannot read none.txt"),
         ([given[0], other], "give histories, users or both"),
@@ -174,11 +208,14 @@ def test_the_command_says_what_it_did_and_refuses_mistakes_in_one_line(checkpoin
     [
         ("", "cannot be read"),
         ("user_id,item_id\n", "holds no user"),
-        ("user_id,product\nu1,i1\n", "no column 'item_id'"),
+        (
+            "user_id,product\nu1,i1\n",
+            r"no column item_id: its columns are \['user_id', 'product'\]",
+        ),
         ("user,product\nu1,i1\n", "has no column user_id, item_id"),
         ("user_id,item_id\nu1,i1\nu1\n", "row 2 of the histories: item_id is missing"),
         ("user_id,item_id\nu1,i1\nu1,i2,i3,i4\n", "cannot be read"),
-        ("user_id,item_id,timestamp\nu1,i1,noon\n", "row 1 of the histories: timestamp is no"),
+        ("user_id,item_id,timestamp\nu1,i1,noon\n", "row 1 of the histories: timestamp is neither"),
     ],
 )
 def test_a_file_of_histories_that_cannot_be_used(checkpoint, log, text, words):

@@ -167,7 +167,7 @@ def test_behaviours_are_made_of_what_they_were_made_of_in_training(run, write_in
     [
         (HISTORY[["user_id"]], "no column 'item_id': their columns are"),
         (HISTORY.assign(item_id=["i1", None, "i2", "i3"]), "row 2 of the histories: item_id is"),
-        (HISTORY.assign(timestamp=[1, 2, np.nan, 3]), "row 3 of the histories: timestamp is no"),
+        (HISTORY.assign(timestamp=[1, 2, np.nan, 3]), "row 3 of the histories: timestamp is neither"),
         ([1, 2], "histories are a pandas.DataFrame, not a int"),
     ],
 )
@@ -189,6 +189,7 @@ def test_bad_histories_are_refused_with_their_row(trained, histories, message):
         ({"histories": None}, "needs histories, users or both"),
         ({"histories": None, "users": [7]}, "SASRec scores histories, so it needs them"),
         ({"users": [7, "7"]}, "users names a user twice"),
+        ({"users": "anna"}, r"users is the text 'anna': give a list, as \['anna'\]"),
     ],
 )
 def test_bad_options_are_refused(trained, options, message):
