@@ -93,7 +93,7 @@ def test_a_checkpoint_that_is_none_is_refused(place, capsys, command, bad):
         (lambda path: (path.unlink(), path.mkdir()), "cannot read log.parquet: "),
         (
             lambda path: pd.DataFrame({"user_id": ["u1"], "item": ["i1"]}).to_parquet(path),
-            "the histories have no column 'item_id'",
+            "has no column item_id",
         ),
         (
             lambda path: pd.DataFrame({"user_id": [], "item_id": []}).to_parquet(path),
