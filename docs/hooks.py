@@ -2,7 +2,8 @@
 
 - ``$...$`` and ``$$...$$`` become MathML, which browsers show without a script.
 - A line ``<!-- settings: ICDDT -->``, ``<!-- help -->``, ``<!-- data sets -->`` or
-  ``<!-- models -->`` is replaced by what the package says, so that pages cannot drift from it.
+  ``<!-- models -->`` is replaced by what the package says, so that pages cannot drift from it; the
+  rest of the line is for those who read the page without the site.
 - results/, CHANGELOG.md, SECURITY.md and the notebooks are pages, too. Links to other files of the
   repository become plain text.
 """
@@ -24,7 +25,7 @@ _WORKER, _FOREIGN_WORKER = "assets/iframe-worker.js", "https://unpkg.com/iframe-
 _FENCE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
 _INLINE = re.compile(r"(?<![\w$\\])\$([^\s$](?:[^$\n]*[^\s$])?)\$(?![\w$])")
-_PART = re.compile(r"^<!-- (settings|help|data sets|models)(?:: ([\w@.-]+))? -->$", re.MULTILINE)
+_PART = re.compile(r"^<!-- (settings|help|data sets|models)(?:: ([\w@.-]+))? -->.*$", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 
 

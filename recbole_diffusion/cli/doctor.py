@@ -272,8 +272,9 @@ def text(report):
     saved = report["saved"]
     lines.append(f"checkpoints: {saved['path']}{'' if saved['writable'] else ' cannot be written'}")
     extras = sorted({OPTIONAL[name] for name in broken if name in OPTIONAL})
-    well = f"all is well but for {', '.join(extras)}, see above" if extras else "all is well"
-    lines.append(well if report["ok"] else "something is wrong, see above")
+    ready = "ready; not needed for a run and too old, see above: " + ", ".join(extras)
+    ready = ready if extras else "ready"
+    lines.append(ready if report["ok"] else "something is wrong, see above")
     return "\n".join(lines)
 
 
