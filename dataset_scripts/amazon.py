@@ -24,7 +24,6 @@ Usage::
         [--core K] [--min_rating X] [--item_first]
 """
 
-import argparse
 import json
 import re
 import sys
@@ -170,7 +169,7 @@ def _refuse_swapped(path, item_first, number):
 
 def main(argv=None):
     """Runs the command line and returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = atomic.Parser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--input", required=True, help="ratings .csv or reviews .json, also .gz")
     parser.add_argument("--output", required=True, help="folder to write, as in dataset/beauty")
     parser.add_argument(

@@ -7,6 +7,7 @@ files beside the output. Writing: into a temporary folder beside the output, ren
 
 import argparse
 import contextlib
+import difflib
 import gzip
 import io
 import lzma
@@ -636,6 +637,22 @@ def output_folder(output):
 
 
 # ----------------------------------------------------------------------------------- command line
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose refusals are one line, with the nearest option for a misspelt one."""
+
+    def parse_args(self, args=None, namespace=None):
+        for word in sys.argv[1:] if args is None else args:
+            name = str(word).partition("=")[0]
+            if name.startswith("--") and name not in self._option_string_actions:
+                near = difflib.get_close_matches(name, self._option_string_actions, 1, 0.75)
+                if near:
+                    self.error(f"there is no option {name}; did you mean {near[0]}?")
+        return super().parse_args(args, namespace)
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message}; --help says what there is\n")
 
 
 def at_least_one(text):

@@ -19,7 +19,6 @@ Usage::
     python dataset_scripts/diffrec.py --input DIR --output dataset/ml-1m-diffrec
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -161,7 +160,7 @@ def _counts(pairs):
 
 def main(argv=None):
     """Runs the command line and returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = atomic.Parser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--input", required=True, help="folder with the authors' .npy files")
     parser.add_argument(
         "--output", required=True, help="folder to write, as in dataset/ml-1m-diffrec"

@@ -21,7 +21,6 @@ Usage::
     python dataset_scripts/jd.py --input DIR --output dataset/jd
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -91,7 +90,7 @@ def _counts(log):
 
 def main(argv=None):
     """Runs the command line and returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = atomic.Parser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--input", required=True, help="folder with the authors' four files")
     parser.add_argument("--output", required=True, help="folder to write, as in dataset/jd")
     return atomic.run(convert, parser.parse_args(argv))

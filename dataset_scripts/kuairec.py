@@ -15,7 +15,6 @@ Usage::
         [--min_watch_ratio X]
 """
 
-import argparse
 import sys
 
 import atomic
@@ -77,7 +76,7 @@ def convert(input, output, min_watch_ratio=0, **sizes):
 
 def main(argv=None):
     """Runs the command line and returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = atomic.Parser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--input", required=True, help="big_matrix.csv, or the zip it comes in")
     parser.add_argument("--output", required=True, help="folder to write, as in dataset/kuairec")
     parser.add_argument(

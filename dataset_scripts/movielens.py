@@ -22,7 +22,6 @@ Usage::
         [--min_rating X]
 """
 
-import argparse
 import io
 import re
 import sys
@@ -179,7 +178,7 @@ def _counts(table):
 
 def main(argv=None):
     """Runs the command line and returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = atomic.Parser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--input", required=True, help="the zip, its folder, or the ratings in it")
     parser.add_argument("--output", required=True, help="folder to write, as in dataset/ml-1m")
     parser.add_argument("--min_rating", type=float, metavar="X", help="keep ratings of at least X")

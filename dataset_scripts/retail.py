@@ -11,7 +11,6 @@ Usage::
         [--users N] [--min_item K]
 """
 
-import argparse
 import sys
 
 import atomic
@@ -55,7 +54,7 @@ def convert(events, output, users=None, min_item=1, **sizes):
 
 def main(argv=None):
     """Runs the command line and returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = atomic.Parser(description=__doc__.split("\n", 1)[0])
     parser.add_argument(
         "--input",
         "--events",

@@ -20,7 +20,6 @@ Usage::
     python dataset_scripts/sequences.py --input Beauty.txt --output dataset/beauty
 """
 
-import argparse
 import re
 import sys
 
@@ -149,7 +148,7 @@ def _refuse_second_line(path, user_of_line, users):
 
 def main(argv=None):
     """Runs the command line and returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = atomic.Parser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--input", required=True, help="text file, plain, .gz or .zip")
     parser.add_argument("--output", required=True, help="folder to write, as in dataset/beauty")
     return atomic.run(convert, parser.parse_args(argv))

@@ -29,7 +29,6 @@ Usage::
         [--sep CHARACTER] [--encoding NAME] [--quoting csv|none] [--on_bad error|skip]
 """
 
-import argparse
 import sys
 
 import atomic
@@ -179,13 +178,13 @@ def convert(
                 rows = order[start : start + atomic.SLICE_ROWS]
                 write(*(texts[noun][codes[noun][rows]] for noun in codes), stamp[rows])
     atomic.say("written", {**counts, atomic.DUPLICATES: duplicates})
-    if time is not None and clock.span(key):
+    if time is not None:
         print(clock.span(key))
 
 
 def main(argv=None):
     """Runs the command line and returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = atomic.Parser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--input", required=True, help="a .csv, .tsv or .parquet with a header")
     parser.add_argument("--output", required=True, help="folder to write, as in dataset/mydata")
     parser.add_argument("--user", required=True, metavar="COL", help="column of users")

@@ -16,7 +16,6 @@ Usage::
         [--users N] [--min_item K]
 """
 
-import argparse
 import sys
 
 import atomic
@@ -74,7 +73,7 @@ def convert(input, output, users=None, min_item=1, **sizes):
 
 def main(argv=None):
     """Runs the command line and returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = atomic.Parser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--input", required=True, help="UserBehavior.csv, plain, .gz or .zip")
     parser.add_argument("--output", required=True, help="folder to write, as in dataset/taobao")
     atomic.add_subset_options(parser)

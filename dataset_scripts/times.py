@@ -11,6 +11,7 @@ import pandas as pd
 
 UNIX = {"unix": 10**9, "unix_ms": 10**6}  # nanoseconds of one
 LATEST = 10**11  # seconds, the year 5138: what is more is in other units
+EARLIEST = 10**8  # seconds, the year 1973: what is less is a count, a price or a year
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _ZONE = r".*(?:Z|T.*[+-][0-9]{2}(?::?[0-9]{2})?|:[0-9.,]+[+-][0-9]{2}(?::?[0-9]{2})?)"
@@ -147,11 +148,26 @@ class Clock:
         return key, texts
 
     def span(self, key):
-        """The first and the last moment in words; None where the numbers may be of any unit."""
-        if self.numbers and self.format is None:
-            return None
-        ends = [pd.Timestamp(int(end)).isoformat(sep=" ") for end in (key.min(), key.max())]
-        return f"times: {ends[0]} to {ends[1]} (UTC)"
+        """The first and the last moment in words; of plain numbers what they would be as stamps."""
+        ends = key.min(), key.max()
+        if not (self.numbers and self.format is None):
+            ends = [pd.Timestamp(int(end)).isoformat(sep=" ") for end in ends]
+            return f"times: {ends[0]} to {ends[1]} (UTC)"
+        said = f"times: {ends[0]} to {ends[1]}, written as they are"
+        if EARLIEST <= ends[0] and ends[1] < LATEST:
+            return f"{said}; in seconds {_words(ends, 1)} (UTC)"
+        if EARLIEST <= ends[0] / 1000 and ends[1] / 1000 < LATEST:
+            return (
+                f"{said}; in milliseconds {_words(ends, 1000)} (UTC): "
+                "--time_format=unix_ms makes seconds of them"
+            )
+        return f"{said}; no seconds or milliseconds since 1970: are these times?"
+
+
+def _words(ends, units):
+    """Two moments of which a second has so many."""
+    moments = [datetime.fromtimestamp(float(end) / units, UTC) for end in ends]
+    return " to ".join(f"{moment:%Y-%m-%d %H:%M:%S}" for moment in moments)
 
 
 def _all_whole(column):

@@ -21,7 +21,6 @@ Usage::
         [--min_session K] [--min_item K]
 """
 
-import argparse
 import sys
 
 import atomic
@@ -101,7 +100,7 @@ def convert(input, output, min_session=1, min_item=1, **sizes):
 
 def main(argv=None):
     """Runs the command line and returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = atomic.Parser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--input", required=True, help="yoochoose-clicks.dat, plain, .gz or .zip")
     parser.add_argument("--output", required=True, help="folder to write, as in dataset/yoochoose")
     parser.add_argument(

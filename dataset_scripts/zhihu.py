@@ -13,7 +13,6 @@ Usage::
     python dataset_scripts/zhihu.py --input sequences.txt --output dataset/zhihu
 """
 
-import argparse
 import sys
 
 import atomic
@@ -74,7 +73,7 @@ def convert(input, output, **sizes):
 
 def main(argv=None):
     """Runs the command line and returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = atomic.Parser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--input", required=True, help="sequences.txt, plain, .gz or .zip")
     parser.add_argument("--output", required=True, help="folder to write, as in dataset/zhihu")
     return atomic.run(convert, parser.parse_args(argv))

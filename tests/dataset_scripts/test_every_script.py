@@ -188,6 +188,11 @@ def test_the_help_names_the_output_and_what_is_no_option_is_refused(script, caps
     with pytest.raises(SystemExit) as stop:
         main(script)([*command(script, "in", "out"), "--no_such_option"])
     assert stop.value.code == 2 and "--no_such_option" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main(script)([*command(script, "in", "out"), "--outptu=x"])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.count("\n") == 1
+    assert "there is no option --outptu; did you mean --output?" in said
 
 
 def test_a_failure_leaves_the_old_output_and_nothing_beside_it(script, tmp_path, refused):

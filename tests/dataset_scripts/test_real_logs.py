@@ -71,6 +71,22 @@ def refusal(tmp_path, refused):
     return run
 
 
+@pytest.mark.parametrize(
+    "first, last, words",
+    [
+        (1700000000, 1700086400, "; in seconds 2023-11-14 22:13:20 to 2023-11-15 22:13:20 (UTC)"),
+        (1700000000.5, 1700086400, "; in seconds 2023-11-14 22:13:20 to 2023-11-15 22:13:20"),
+        (1700000000000, 1700086400000, "; in milliseconds 2023-11-14 22:13:20 to 2023-11-15"),
+        (5, 90, "; no seconds or milliseconds since 1970: are these times?"),
+        (2001, 10**15, "; no seconds or milliseconds"),
+    ],
+)
+def test_plain_numbers_are_said_as_the_moments_they_would_be(convert, first, last, words):
+    _, said = convert(f"u,i,t\na,x,{first}\na,y,{last}\n", *"--user u --item i --time t".split())
+    assert f"times: {first} to {last}" in said.replace(".0 ", " ").replace(".0,", ",")
+    assert f", written as they are{words}" in said
+
+
 # ------------------------------------------------------------------ lines that are no good
 
 
