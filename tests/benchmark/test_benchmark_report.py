@@ -381,6 +381,24 @@ def test_the_summary_says_who_is_best_what_is_level_and_what_it_costs(board):
     assert any("s to train" in sentence for sentence in rest)
 
 
+def test_the_summary_says_what_ablations_show_and_how_much_the_seeds_say(board, tmp_path, journal):
+    tested = board.ablations[board.metric]
+    differ = [label for label, one in tested.items() if one.holm < 0.05]
+    said = [sentence for sentence in sentences.summary(board) if "ablates" in sentence]
+    assert len(said) == 1 and all(label in said[0] for label in differ)
+    assert ("None of" in said[0]) == (not differ) and f"{len(tested)} ablations" in said[0]
+    few = "With two training seeds it is hardly known"
+    assert not any(few in sentence for sentence in sentences.summary(board))
+    made = journal(tmp_path, seeds=[1, 2])
+    for number, seed in enumerate((1, 2)):
+        time = {"stopped_by": "max_train_seconds", "best_epoch": 1}
+        made.run("ICDDT", seed, number=number, **time)
+    two = sentences.summary(read_board(made.output))
+    assert any(sentence.startswith(few) for sentence in two)
+    assert any(sentence.startswith("ICDDT had ") for sentence in two)  # not: takes
+    assert not any("ablates" in sentence for sentence in two)
+
+
 def test_the_summary_stands_above_all_else(page, board):
     said = html.escape(sentences.summary(board)[0])
     assert page.index(said) < page.index("<h2>")

@@ -167,7 +167,10 @@ def test_behaviours_are_made_of_what_they_were_made_of_in_training(run, write_in
     [
         (HISTORY[["user_id"]], "no column 'item_id': their columns are"),
         (HISTORY.assign(item_id=["i1", None, "i2", "i3"]), "row 2 of the histories: item_id is"),
-        (HISTORY.assign(timestamp=[1, 2, np.nan, 3]), "row 3 of the histories: timestamp is neither"),
+        (
+            HISTORY.assign(timestamp=[1, 2, np.nan, 3]),
+            "row 3 of the histories: timestamp is neither",
+        ),
         ([1, 2], "histories are a pandas.DataFrame, not a int"),
     ],
 )

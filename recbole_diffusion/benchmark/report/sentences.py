@@ -105,8 +105,8 @@ def summary(board):
         board (Board): what was measured.
 
     Returns:
-        list of str: who is best, what cannot be told from it, what it costs; fewer where less is
-        known.
+        list of str: who is best, what cannot be told from it, what it costs, what the ablations
+        show, how much the seeds say and what might rise; fewer where less is known.
     """
     best = board.row(board.best.get(board.metric))
     if best is None:
@@ -120,7 +120,7 @@ def summary(board):
         said.append(f"{_listed(level)} cannot be told from it by these rows.")
     elif against:
         others = "the other" if len(against) == 1 else "all others that were tested"
-        said.append(f"It is significantly above {others}.")
+        said.append(f"It is significantly above {others}, over users.")
     if untested:
         said.append(f"{_listed(untested)} could not be tested against it.")
     train, score = best.costs.get("train_seconds"), best.costs.get("ms_per_user")
@@ -129,18 +129,47 @@ def summary(board):
             row for row in board.models
             if row.label in level and (row.costs.get("train_seconds") or train) < train
         ]  # fmt: skip
-        cost = f"It takes {quantity(train)} s to train and {quantity(score)} ms to rank for a user"
+        takes = "had" if best.ended == "max_train_seconds" else "takes"
+        cost = f"{best.label} {takes} {quantity(train)} s to train"
+        cost += f"; it takes {quantity(score)} ms to rank for a user"
         if cheap:
             least = min(cheap, key=lambda row: row.costs["train_seconds"])
             cost += f"; {least.label} takes {quantity(least.costs['train_seconds'])} s to train"
         said.append(cost + ".")
-    rising = [row.label for row in board.models if row.rising]
+    said += _of_ablations(board)
+    if 0 < (most := max(len(row.seeds) for row in board.models)) < 3:
+        seeds = "one training seed" if most == 1 else "two training seeds"
+        said.append(f"With {seeds} it is hardly known what training again would change.")
+    rising = [
+        f"{row.label} ({row.rising} of {len(row.seeds)} seeds)"
+        for row in board.models
+        if row.rising
+    ]
     if rising:
         said.append(
             f"{_listed(rising)} might rise with more time: training was ended by time while "
             f"{STILL_ROSE}."
         )
     return said
+
+
+def _of_ablations(board):
+    """Whether what was switched off made a difference, in one sentence; none without ablations."""
+    tested = board.ablations.get(board.metric, {})
+    parts = {"above": [], "below": []}
+    for label, one in tested.items():
+        if one.holm < ALPHA:
+            parts["above" if one.difference > 0 else "below"].append(label)
+    found = [
+        f"{_listed(labels)} {'are' if len(labels) > 1 else 'is'} significantly {word}"
+        for word, labels in parts.items()
+        if labels
+    ]
+    if found:
+        return [f"Of {len(tested)} ablations {' and '.join(found)} the model it ablates."]
+    several = len(tested) > 1
+    none = f"None of {len(tested)} ablations differs" if several else "The ablation does not differ"
+    return [f"{none} significantly from the model it ablates."] if tested else []
 
 
 def _listed(labels):
