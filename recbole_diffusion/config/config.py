@@ -245,7 +245,10 @@ class Config(HostConfig):
                     f"{self.model} rates rows one by one, with metrics like AUC: it needs a label "
                     f"and eval_args with mode: labeled ({error})"
                 ) from error
-            raise ConfigError(f"metrics is {self.final_config_dict['metrics']}: {error}") from error
+            metrics = self.final_config_dict["metrics"]
+            raise ConfigError(
+                f"metrics is {metrics}: {error}{contradictions.near_metric(metrics)}"
+            ) from error
 
     def _init_device(self):
         device.settle(self.final_config_dict, self.external_config_dict)

@@ -1,5 +1,6 @@
 """Which settings contradict each other? Refused before data are read, with both by name."""
 
+import difflib
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -120,6 +121,27 @@ def _check_checkpoint_dir(folder, file):
         raise ConfigError(f"checkpoint_dir {shown(folder)}: {error.strerror}") from error
     if wrong:
         raise ConfigError(f"checkpoint_dir {shown(folder)}: {wrong[0]} is a file, not a folder")
+
+
+def near_metric(metrics):
+    """What was meant by names that are no metrics.
+
+    Args:
+        metrics (list of str or str): as they were given.
+
+    Returns:
+        str: the end of a message; empty where all of them are names.
+    """
+    from recbole.evaluator.register import metrics_dict
+
+    known = {name: metric.__name__ for name, metric in metrics_dict.items()}
+    meant = known | {"hr": "Hit", "hitratio": "Hit"}  # as papers call it
+    wrong = [str(one).lower() for one in (metrics if isinstance(metrics, list) else [metrics])]
+    wrong = [name for name in wrong if name not in known]
+    near = [difflib.get_close_matches(name, meant, n=1) for name in wrong]
+    near = ", ".join(dict.fromkeys(meant[found[0]] for found in near if found))
+    said = f"; did you mean {near}?" if near else ""
+    return f"{said}; there are {', '.join(known.values())}" if wrong else ""
 
 
 def _check_valid_metric(config):

@@ -32,6 +32,7 @@ MODELS = {
     "LTDiffRec": "general_recommender.ltdiffrec",
 }
 newcomers = []  # classes of other packages and modules that were resolved so far
+DECISION_TREES = ("XGBoost", "LightGBM")
 # Names of papers and other libraries -> the name here
 ALIASES = {"multvae": "MultiVAE", "mostpop": "Pop", "knn": "ItemKNN"}
 
@@ -59,7 +60,7 @@ def resolve(name):
         canonical = host.get(plain(wanted))
         if canonical is None:
             raise ValueError(_unknown(wanted, host.values()))
-        return canonical, doors.shut(get_host_model(canonical))
+        return canonical, _host_class(canonical)
     if ":" in name:
         module, class_name = name.split(":", 1)
         if os.getcwd() not in sys.path:
@@ -78,7 +79,7 @@ def resolve(name):
         return model_class.__name__, model_class
     host = host_names()
     if wanted in host:
-        return host[wanted], doors.shut(get_host_model(host[wanted]))
+        return host[wanted], _host_class(host[wanted])
     names = [point.name for point in others.values()]
     raise ValueError(_unknown(name, [*MODELS, *names, *host.values()]))
 
@@ -136,6 +137,14 @@ def refuse_what_does_not_run(name, model_class):
 
 def _our_class(name):
     return getattr(importlib.import_module(f"recbole_diffusion.model.{MODELS[name]}"), name)
+
+
+def _host_class(name):
+    try:
+        return doors.shut(get_host_model(name))
+    except ImportError as error:  # of the libraries of decision trees, which have no use here
+        reason = compat.NOT_RUN["decisiontree"] if name in DECISION_TREES else error
+        raise ValueError(f"{name} does not run here: {reason}") from error
 
 
 def check_class(model_class):

@@ -1,11 +1,13 @@
 """Are the rows of the files usable? Refuses, with file and line, what RecBole would guess about."""
 
+import difflib
 from pathlib import Path
 
 import numpy as np
 from recbole.utils.enum_type import FeatureSource, FeatureType
 
 from recbole_diffusion.config.keys import of_kind
+from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.data.behaviors import behaviors_of
 from recbole_diffusion.data.lines import DataError
@@ -17,6 +19,15 @@ STAMP = "stamp_in_float64"  # column until the split is done; tensors of times a
 
 class DataNotFoundError(DataError):
     """The data set's files are not there; the message says how to prepare them."""
+
+
+def _near(name, folder):
+    """What was meant by a name of no data set; empty where nothing is near."""
+    names = [file.stem for file in (properties_dir() / "dataset").glob("*.yaml")]
+    if folder.is_dir():
+        names += [path.name for path in folder.iterdir() if path.is_dir()]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+    return f"Did you mean '{near[0]}'? " if near else ""
 
 
 class CheckedRows(WholeRows):
@@ -67,11 +78,12 @@ class CheckedRows(WholeRows):
             name for name in names or [f"{token}.inter"] if not Path(dataset_path, name).is_file()
         ]
         if missing:
-            hint = self.config["prepare_hint"] or (
+            hint = self.config["prepare_hint"] or _near(token, Path(dataset_path).parent) + (
                 "Put a tab-separated file with a header like "
                 f"`user_id:token item_id:token timestamp:float` there ({token}.inter), or make one "
                 "with `recbole-diffusion data prepare` (see 'Your own data' in the README), or "
-                "point --data_path at the folder that holds it."
+                "point --data_path at the folder that holds it; `recbole-diffusion data list` has "
+                "those that are known."
             )
             raise DataNotFoundError(
                 f"data set '{token}' has no {', '.join(missing)} in {dataset_path}. {hint}"

@@ -199,3 +199,9 @@ def test_the_data_sets_that_recbole_finds_by_name_stand_in_the_table_of_traits()
     for name in found:
         named = traits.of(get_model(f"recbole:{name}")).dataset_class
         assert named == f"recbole.data.dataset:{name}Dataset"
+
+
+@pytest.mark.parametrize("name", ["XGBoost", "recbole:LightGBM"])
+def test_decision_trees_are_refused_whether_their_library_is_there_or_not(name):
+    with pytest.raises(ValueError, match="does not run here: decision trees need a loader"):
+        Config(name, "ml-100k")

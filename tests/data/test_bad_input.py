@@ -356,6 +356,16 @@ def test_missing_files_are_answered_with_the_command_that_prepares_them(tmp_path
         assert (f"{dataset}.train.inter" if dataset == "jd" else f"{dataset}.inter") in words
 
 
+def test_a_misspelt_data_set_is_answered_with_the_nearest(tmp_path, build_data):
+    (tmp_path / "shop").mkdir()
+    for dataset, near in (("ml-1k", "ml-100k"), ("shopp", "shop"), ("quite-another", None)):
+        with pytest.raises(DataNotFoundError) as refusal:
+            build_data(tmp_path, "ICDDT", dataset)
+        assert (f"Did you mean '{near}'?" in str(refusal.value)) == (near is not None)
+        assert near or "Did you mean" not in str(refusal.value)
+        assert "recbole-diffusion data list" in str(refusal.value)
+
+
 # ------------------------------------------------------------------ ready-made splits
 
 
