@@ -33,6 +33,7 @@ examples:
   recbole-diffusion data prepare shop --input log.csv --user buyer --item product --time bought
   recbole-diffusion data prepare shop --input log.txt --user Kunde --item Ware --sep=';'"""
 
+WAYS = ("list", "describe", "fetch", "prepare")
 WIDTH = 100  # characters a line
 
 
@@ -49,7 +50,7 @@ def data(arguments):
         print(DATA_HELP)
         return 0
     what, *rest = arguments
-    ways = {"list": _list, "describe": _describe, "fetch": _fetch, "prepare": _prepare}
+    ways = dict(zip(WAYS, (_list, _describe, _fetch, _prepare)))
     if what not in ways:
         raise ValueError(f"data {what}: there are {', '.join(ways)}")
     if what == "list":
@@ -257,4 +258,8 @@ def _prepare(name, *arguments):
         raw = parser.parse_known_args(rest)[0].input
         for line in [] if raw is None else lines_about(name, about, raw):
             print(one_line(line), flush=True)
-    return subprocess.run([sys.executable, script, *rest, "--output", output]).returncode
+    before = any(Path(output).glob("*.inter"))
+    code = subprocess.run([sys.executable, script, *rest, "--output", output]).returncode
+    if before and code == 0:
+        print(f"{output} was there and is replaced")
+    return code

@@ -1,12 +1,13 @@
 """The command line, ``recbole-diffusion COMMAND ...``."""
 
+import difflib
 import os
 import sys
 
 from recbole_diffusion import __version__, ranks
 from recbole_diffusion.cli.benchmark import benchmark
 from recbole_diffusion.cli.completion import answer, completion
-from recbole_diffusion.cli.data import data
+from recbole_diffusion.cli.data import WAYS, data
 from recbole_diffusion.cli.doctor import doctor
 from recbole_diffusion.cli.estimate import estimate
 from recbole_diffusion.cli.explore import explore
@@ -101,11 +102,12 @@ def main(arguments=None):
         return 0
     command = COMMANDS.get(arguments[0])
     if command is None:
-        print(
-            "recbole-diffusion: "
-            + one_line(f"no command '{arguments[0]}'; there are {', '.join(COMMANDS)}"),
-            file=sys.stderr,
-        )
+        known = {name: name for name in COMMANDS} | {way: f"data {way}" for way in WAYS}
+        near = difflib.get_close_matches(arguments[0], known, n=1, cutoff=0.7)
+        said = f"no command '{arguments[0]}'; "
+        said += f"did you mean '{known[near[0]]}'? " if near else ""
+        said += f"there are {', '.join(COMMANDS)}"
+        print(f"recbole-diffusion: {one_line(said)}", file=sys.stderr)
         return 2
     try:
         from recbole_diffusion.config.foreign import vouch

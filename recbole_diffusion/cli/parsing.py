@@ -23,7 +23,10 @@ def parse_settings(arguments):
     while rest:
         argument = rest.pop(0)
         if not argument.startswith("--") or argument[:3] in ("--", "--="):
-            raise ValueError(f"'{argument}' is not a setting: write --key=value")
+            raise ValueError(
+                f"'{argument}' is not a setting: write --key=value, and --key=\"one two\" where "
+                "the value has blanks"
+            )
         key, equals, value = argument[2:].partition("=")
         if not equals:
             values = []

@@ -305,10 +305,8 @@ class BehaviorData(CheckedRows):
         )
         self.split_report["split"] = words
         if self.config.split_not_said:
-            self.logger.warning(
-                f"eval_args does not say {' and '.join(self.config.split_not_said)}: the split is "
-                f"{words}"
-            )
+            missing = " and ".join(self.config.split_not_said)
+            self.logger.warning(f"eval_args sets no {missing}; the default is taken, {words}")
         self.split_report["train_rows"] = len(datasets[0])
         for name, dataset in zip(("valid", "test"), datasets[1:]):
             rows = dataset.inter_feat

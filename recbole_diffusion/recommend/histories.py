@@ -94,7 +94,12 @@ class HistoryReader:
                 finite number and no ISO date, or a behaviour is not known.
         """
         if not isinstance(table, pd.DataFrame):
-            raise DataError(f"histories are a pandas.DataFrame, not a {type(table).__name__}")
+            raise DataError(
+                f"histories are a pandas.DataFrame, not a {type(table).__name__}; ids of users are "
+                "given as users=[...]"
+            )
+        if ":" in str(next(iter(table), "")):  # an atomic file, as pandas reads it
+            table = table.rename(columns=lambda name: str(name).partition(":")[0])
         if self.source and self.told not in table and self.source["field"] in table:
             table = table.assign(**{self.told: self._behaviors(table[self.source["field"]])})
         for field in self.needed:

@@ -183,15 +183,13 @@ def test_models_that_rate_rows_keep_recboles_split(configured):
 
 def test_the_default_is_told_once_and_what_is_said_is_not(configured, caplog):
     rows_of(configured("Pop"))
-    told = [
-        record.message for record in caplog.records if "eval_args does not say" in record.message
-    ]
+    told = [record.message for record in caplog.records if "eval_args sets no" in record.message]
     assert told == [
-        "eval_args does not say split and order: the split is leave-one-out in time order"
+        "eval_args sets no split and order; the default is taken, leave-one-out in time order"
     ]
     caplog.clear()
     _, report = rows_of(configured("Pop", eval_args={"split": RATIO, "order": "TO"}))
-    assert "eval_args does not say" not in caplog.text
+    assert "eval_args sets no" not in caplog.text
     assert report["split"] == "0.8 : 0.1 : 0.1 of each user's interactions in time order"
 
 

@@ -81,6 +81,13 @@ def test_order_of_the_lines_is_time_where_there_are_no_stamps(trained):
     pd.testing.assert_frame_equal(plain, recommender.recommend(stamped, k=4))
 
 
+def test_columns_of_an_atomic_file_keep_their_types_beside_their_names(trained):
+    recommender = recbole_diffusion.load(trained("SASRec"))
+    types = {"user_id": "token", "item_id": "token", "timestamp": "float"}
+    typed = HISTORY.rename(columns=lambda name: f"{name}:{types.get(name, 'token')}")
+    pd.testing.assert_frame_equal(recommender.recommend(typed), recommender.recommend(HISTORY))
+
+
 def test_unknown_items_are_left_out_and_counted(trained):
     recommender = recbole_diffusion.load(trained("SASRec"))
     plain = recommender.recommend(HISTORY, k=4)
@@ -171,7 +178,7 @@ def test_behaviours_are_made_of_what_they_were_made_of_in_training(run, write_in
             HISTORY.assign(timestamp=[1, 2, np.nan, 3]),
             "row 3 of the histories: timestamp is neither",
         ),
-        ([1, 2], "histories are a pandas.DataFrame, not a int"),
+        ([1, 2], r"histories are a pandas.DataFrame, not a int; .* as users=\[...\]"),
     ],
 )
 def test_bad_histories_are_refused_with_their_row(trained, histories, message):

@@ -9,11 +9,12 @@ from recbole_diffusion.benchmark.report.sentences import line_of, protocol_sente
 from recbole_diffusion.benchmark.report.tables import LEVEL, tables
 
 
-def markdown(board):
+def markdown(board, only=None):
     """Writes the board as Markdown.
 
     Args:
         board (Board): what was measured.
+        only (tuple of str): names of tables, without the rest and the commands; None is all.
 
     Returns:
         str: headings, notes and tables.
@@ -22,6 +23,8 @@ def markdown(board):
     parts += [_md(" ".join(summary(board)))] if summary(board) else []
     parts.append(_md(protocol_sentences(board)))
     for table in tables(board):
+        if only is not None and table.name not in only:
+            continue
         parts.append(f"## {table.title}")
         if table.note:
             parts.append(_md(table.note))
@@ -30,7 +33,7 @@ def markdown(board):
         for row in table.rows:
             lines.append([f"**{_md(c.text)}**" if c.best else _md(c.text) for c in row])
         parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
-    if board.command:
+    if board.command and only is None:
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", board.command)), default=0))
         parts += ["## Commands", f"{fence}bash\n{board.command.strip()}\n{fence}"]
     return "\n\n".join(parts) + "\n"
