@@ -29,6 +29,7 @@ from recbole_diffusion.config.names import (
     host_base,
     resolve,
     strangers,
+    told,
 )
 from recbole_diffusion.config.paths import properties_dir
 from recbole_diffusion.config.values import ConfigError, parse_value, plain, read_yaml
@@ -317,7 +318,7 @@ class Config(HostConfig):
             if key in owners:
                 self._warn(
                     f"'{key}' is a key of {', '.join(sorted(owners[key])[:3])}; "
-                    f"{self.model} does not read it"
+                    f"{told(self.model, self.model_class)} does not read it"
                 )
                 continue
             if compat.too_new(key):

@@ -213,6 +213,19 @@ def host_base(model_class):
     return next((cls.__name__ for cls in inspect.getmro(model_class) if not is_ours(cls)), "")
 
 
+def told(name, model_class):
+    """A model's name as it is typed: RecBole's class of a name that is also ours has a prefix.
+
+    Args:
+        name (str): the model's name.
+        model_class (type): its class.
+
+    Returns:
+        str: ``SASRec``, or ``recbole:SASRec``.
+    """
+    return f"recbole:{name}" if name in MODELS and not is_ours(model_class) else name
+
+
 def is_shipped(model_class):
     """Whether a model class is part of this package; a user's own is ours but not shipped."""
     return model_class.__module__.startswith("recbole_diffusion.")

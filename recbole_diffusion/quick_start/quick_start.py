@@ -18,7 +18,7 @@ from recbole_diffusion.config import traits
 from recbole_diffusion.config.config import Config
 from recbole_diffusion.config.files import write_json
 from recbole_diffusion.config.foreign import vouch
-from recbole_diffusion.config.names import refuse_what_does_not_run
+from recbole_diffusion.config.names import refuse_what_does_not_run, told
 from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataloader import prepare_data
@@ -122,7 +122,7 @@ def training_report(config, trainer):
         dict: plain values; seconds of wall time, memory in MiB.
     """
     return {
-        "model": config["model"],
+        "model": told(config["model"], config.model_class),
         "dataset": config["dataset"],
         "seed": config["seed"],
         "device": str(config["device"]),

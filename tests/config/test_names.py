@@ -19,6 +19,7 @@ from recbole_diffusion.config.names import (
     is_ours,
     is_shipped,
     resolve,
+    told,
 )
 from recbole_diffusion.data.choose import get_dataset
 from recbole_diffusion.data.dataset import GeneralDataset, LazySequentialDataset
@@ -205,3 +206,11 @@ def test_the_data_sets_that_recbole_finds_by_name_stand_in_the_table_of_traits()
 def test_decision_trees_are_refused_whether_their_library_is_there_or_not(name):
     with pytest.raises(ValueError, match="does not run here: decision trees need a loader"):
         Config(name, "ml-100k")
+
+
+def test_a_host_class_of_a_name_that_is_also_ours_is_told_with_its_prefix(caplog):
+    for name in ("SASRec", "recbole:SASRec", "recbole:Pop"):
+        config = Config(name, "ml-100k", config_dict={"all_positions": False})
+        assert told(config["model"], config.model_class) == name.replace("recbole:Pop", "Pop")
+        unread = f"{name.removeprefix('recbole:') if 'Pop' in name else name} does not read it"
+        assert (unread in caplog.text) == (name != "SASRec")
