@@ -137,6 +137,7 @@ def made_plan(made):
     return json.loads(first)["plan"]
 
 
+@pytest.mark.slow
 def test_what_the_plan_no_longer_holds_is_not_shown(journal, tmp_path):
     made = journal(tmp_path)
     for label in ("SASRec", "Twin"):
@@ -214,6 +215,7 @@ def test_it_is_said_where_validation_and_test_are_different_tasks(journal, tmp_p
         assert "different tasks" in sentences.protocol_sentences(read_board(tmp_path))
 
 
+@pytest.mark.slow
 def test_without_values_per_user_the_test_is_not_available_and_the_rest_stays(journal, tmp_path):
     made = journal(tmp_path)
     for label in ("ICDDT", "SASRec", "Twin"):

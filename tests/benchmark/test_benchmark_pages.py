@@ -40,6 +40,7 @@ def test_a_plan_without_a_command_has_pages_without_one(journal, tmp_path):
     assert "Commands" not in (made.output / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_pages_written_again_show_what_came_since_and_the_journal_stays(made):
     write_pages(made.output)
     before = (made.output / "leaderboard.csv").read_text()

@@ -176,6 +176,7 @@ def test_accuracy_is_drawn_against_seconds_and_milliseconds(page, board):
         assert dots == {html.escape(r.label): (r.costs[key], r.test["ndcg@10"].mean) for r in rows}
 
 
+@pytest.mark.slow
 def test_what_costs_nothing_has_a_place_on_the_log_axis(journal, tmp_path):
     made = journal(tmp_path)
     made.run("ICDDT", train_seconds=0.0)

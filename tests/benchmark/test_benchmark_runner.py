@@ -216,6 +216,7 @@ def test_where_all_trials_of_a_row_fail_its_seeds_fail_too(warm, shop):
     assert last(records)["broken", "seed", 0]["error"] == "all its trials failed"
 
 
+@pytest.mark.slow
 def test_a_folder_holds_one_table(warm, shop, write_inter):
     start(models="Pop", seeds=1)
     with pytest.raises(ValueError, match="no model can be added to the table in out: its mask_h"):

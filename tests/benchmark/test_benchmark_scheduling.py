@@ -244,6 +244,7 @@ def test_an_ablation_takes_the_best_trial_but_for_what_it_changes(benchmark):
     assert phases(ran).count("trial") == 2
 
 
+@pytest.mark.slow
 def test_results_of_another_plan_are_not_shown_until_there_are_new_ones(benchmark):
     benchmark(seeds=2, models={"a": {"model": "SASRec"}, "Pop": None})
     changed = {"a": {"model": "SASRec", "settings": {"n_layers": 1}}, "Pop": None}
@@ -467,6 +468,7 @@ def test_a_row_whose_settings_change_and_change_back_has_the_configuration_of_it
     assert len(configs(benchmark.folder)) == 2
 
 
+@pytest.mark.slow
 def test_a_journal_with_a_configuration_in_every_record_is_read_and_goes_on(benchmark):
     benchmark(models="Pop,SASRec")
     file = benchmark.folder / "journal.jsonl"
@@ -516,6 +518,7 @@ def test_what_an_ablation_sets_stays_where_its_base_sets_the_same_and_a_trial_an
     assert found["small", "seed", 0]["settings"]["hidden_size"] == 8
 
 
+@pytest.mark.slow
 def test_an_ablation_of_a_file_is_tested_against_its_base_in_the_table_of_ablations(benchmark):
     values = {1: 0.2, 2: 0.5, 3: 0.4}
     models = {

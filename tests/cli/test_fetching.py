@@ -334,6 +334,7 @@ def test_preparing_says_the_hash_and_whether_it_is_the_original(tmp_path, capsys
     assert code == 0 and "(the original, by " in said and "WARNING" not in said
 
 
+@pytest.mark.slow
 def test_the_files_of_a_folder_are_compared_one_by_one(tmp_path, capsys, monkeypatch, shared_path):
     folder = tmp_path / "jd_raw"
     folder.mkdir()

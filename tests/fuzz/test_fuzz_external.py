@@ -140,6 +140,7 @@ def read(content):
 
 @inputs(quick=150, long=1000)
 @given(content=list_files())
+@pytest.mark.slow
 def test_lists_have_the_hits_of_a_count_by_hand(test_rows, content):
     kind = "external lists"
     config, train, test, wanted = test_rows

@@ -8,6 +8,7 @@ from recbole_diffusion.config.values import ConfigError
 from recbole_diffusion.trainer import checkpoint
 
 
+@pytest.mark.slow
 def test_energy_is_measured_where_it_is_asked_for_and_changes_nothing_else(run):
     pytest.importorskip("codecarbon")
     plain = run("SASRec", checkpoint_dir="plain")

@@ -302,6 +302,7 @@ def test_a_run_that_stopped_early_does_not_train_on(run, scores):
     assert (patient["epochs"], patient["stopped_by"]) == (5, "epochs")
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on_from_where_a_finished_run_ended(run):
     whole = run("ICDDT", checkpoint_dir="whole", epochs=3)
     run("ICDDT", checkpoint_dir="part", epochs=1)
