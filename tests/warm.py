@@ -135,7 +135,8 @@ class WarmCommand(Call):
     def workers(self):
         """Processes that were started for its output and are still there."""
         pids = self.output / "pids"
-        return [pid for pid in pids.read_text().split() if alive(int(pid))]
+        started = pids.read_text().split() if pids.exists() else []
+        return [pid for pid in started if alive(int(pid))]
 
 
 def alive(pid):
