@@ -135,8 +135,7 @@ class WarmCommand(Call):
     def workers(self):
         """Processes that were started for its output and are still there."""
         pids = self.output / "pids"
-        started = pids.read_text().split() if pids.exists() else []
-        return [pid for pid in started if alive(int(pid))]
+        return [pid for pid in pids.read_text().split() if alive(int(pid))]
 
 
 def alive(pid):

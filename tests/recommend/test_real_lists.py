@@ -41,8 +41,6 @@ def test_lists_of_real_people_are_those_of_the_evaluation(
         convert(shared_path(f"data/{raw}"), tmp_path / dataset)
         settings["data_path"] = str(tmp_path)
     monkeypatch.chdir(tmp_path)
-    if model == "ICDDT":
-        settings["walk_steps"] = 2  # without the search for how many will do
     checkpoint = run_recbole_diffusion(model, dataset, config_dict=settings)["checkpoint"]
     found = compare_lists(checkpoint, k=20)
     assert (found.rows, found.others, found.copies) == (rows, [], [])
